@@ -1,0 +1,121 @@
+"""Object identifiers used in more than one place, each with its defining document, as dotted strings.
+
+An identifier that only one codec knows stays in that codec. Nothing here is computed.
+"""
+
+from __future__ import annotations
+
+# Extensions (RFC 5280 section 4.2 and 5.2 unless another document is named).
+SUBJECT_DIRECTORY_ATTRIBUTES = "2.5.29.9"
+SUBJECT_KEY_IDENTIFIER = "2.5.29.14"
+KEY_USAGE = "2.5.29.15"
+SUBJECT_ALT_NAME = "2.5.29.17"
+ISSUER_ALT_NAME = "2.5.29.18"
+BASIC_CONSTRAINTS = "2.5.29.19"
+CRL_NUMBER = "2.5.29.20"
+REASON_CODE = "2.5.29.21"
+INVALIDITY_DATE = "2.5.29.24"
+DELTA_CRL_INDICATOR = "2.5.29.27"
+ISSUING_DISTRIBUTION_POINT = "2.5.29.28"
+NAME_CONSTRAINTS = "2.5.29.30"
+CRL_DISTRIBUTION_POINTS = "2.5.29.31"
+CERTIFICATE_POLICIES = "2.5.29.32"
+POLICY_MAPPINGS = "2.5.29.33"
+AUTHORITY_KEY_IDENTIFIER = "2.5.29.35"
+POLICY_CONSTRAINTS = "2.5.29.36"
+EXTENDED_KEY_USAGE = "2.5.29.37"
+FRESHEST_CRL = "2.5.29.46"
+INHIBIT_ANY_POLICY = "2.5.29.54"
+AUTHORITY_INFO_ACCESS = "1.3.6.1.5.5.7.1.1"
+SUBJECT_INFO_ACCESS = "1.3.6.1.5.5.7.1.11"
+TLS_FEATURE = "1.3.6.1.5.5.7.1.24"  # RFC 7633: must-staple
+ACME_IDENTIFIER = "1.3.6.1.5.5.7.1.31"  # RFC 8737 section 6.1
+OCSP_NONCE = "1.3.6.1.5.5.7.48.1.2"  # RFC 9654 section 2.1
+OCSP_NOCHECK = "1.3.6.1.5.5.7.48.1.5"  # RFC 6960 section 4.2.2.2.1
+CT_SCT_LIST = "1.3.6.1.4.1.11129.2.4.2"  # RFC 6962 section 3.3
+CT_POISON = "1.3.6.1.4.1.11129.2.4.3"  # RFC 6962 section 3.1
+MS_TEMPLATE_NAME = "1.3.6.1.4.1.311.20.2"  # MS-WCCE section 2.2.2.7.7 (szOID_ENROLL_CERTTYPE_EXTENSION)
+MS_TEMPLATE = "1.3.6.1.4.1.311.21.7"  # MS-WCCE section 2.2.2.7.7 (szOID_CERTIFICATE_TEMPLATE)
+MS_APPLICATION_POLICIES = "1.3.6.1.4.1.311.21.10"  # MS-WCCE section 2.2.2.7.7
+MS_NTDS_CA_SECURITY = "1.3.6.1.4.1.311.25.2"  # MS-WCCE section 2.2.2.7.7: the owner's SID
+
+# Access methods (RFC 5280 section 4.2.2.1).
+ACCESS_OCSP = "1.3.6.1.5.5.7.48.1"
+ACCESS_CA_ISSUERS = "1.3.6.1.5.5.7.48.2"
+
+# Extended key usages (RFC 5280 section 4.2.1.12 unless another document is named).
+EKU_ANY = "2.5.29.37.0"
+EKU_SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+EKU_CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+EKU_CODE_SIGNING = "1.3.6.1.5.5.7.3.3"
+EKU_EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4"
+EKU_TIME_STAMPING = "1.3.6.1.5.5.7.3.8"
+EKU_OCSP_SIGNING = "1.3.6.1.5.5.7.3.9"
+EKU_CMC_CA = "1.3.6.1.5.5.7.3.27"  # RFC 6402 section 2.10
+EKU_CMC_RA = "1.3.6.1.5.5.7.3.28"  # RFC 6402 section 2.10
+EKU_CM_KGA = "1.3.6.1.5.5.7.3.32"  # RFC 9810 section 4.5
+EKU_SMARTCARD_LOGON = "1.3.6.1.4.1.311.20.2.2"  # MS-PKCA
+
+# Certificate policies (CA/Browser Forum Baseline Requirements section 7.1.6.1).
+ANY_POLICY = "2.5.29.32.0"  # RFC 5280 section 4.2.1.4
+CABF_DOMAIN_VALIDATED = "2.23.140.1.2.1"
+CABF_ORGANIZATION_VALIDATED = "2.23.140.1.2.2"
+CABF_INDIVIDUAL_VALIDATED = "2.23.140.1.2.3"
+CABF_EXTENDED_VALIDATION = "2.23.140.1.1"
+
+# Attributes of certification requests (RFC 2985 section 5.4 unless another document is named).
+UNSTRUCTURED_NAME = "1.2.840.113549.1.9.2"
+CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"  # noqa: S105 - an identifier, not a password
+UNSTRUCTURED_ADDRESS = "1.2.840.113549.1.9.8"
+EXTENSION_REQUEST = "1.2.840.113549.1.9.14"
+SMIME_CAPABILITIES = "1.2.840.113549.1.9.15"  # RFC 8551 section 2.5.2
+MS_EXTENSION_REQUEST = "1.3.6.1.4.1.311.2.1.14"  # MS-WCCE section 2.2.2.7.7: extensionRequest of old Windows
+CMC_CHANGE_SUBJECT_NAME = "1.3.6.1.5.5.7.7.36"  # RFC 6402 section 2.8
+OTP_CHALLENGE = "1.2.840.113549.1.9.16.2.56"  # RFC 7894 section 3.1
+REVOCATION_CHALLENGE = "1.2.840.113549.1.9.16.2.57"  # RFC 7894 section 3.2
+EST_IDENTITY_LINKING = "1.2.840.113549.1.9.16.2.58"  # RFC 7894 section 3.3
+DECRYPT_KEY_IDENTIFIER = "1.2.840.113549.1.9.16.2.37"  # RFC 4108 section 2.2.5
+ASYMMETRIC_DECRYPT_KEY_IDENTIFIER = "1.2.840.113549.1.9.16.2.54"  # RFC 7030 section 4.4.1.2
+CERTIFICATION_REQUEST_INFO_TEMPLATE = "1.2.840.113549.1.9.16.2.61"  # RFC 9908
+EXTENSION_REQUEST_TEMPLATE = "1.2.840.113549.1.9.16.2.62"  # RFC 9908
+
+# Kinds of otherName.
+UPN = "1.3.6.1.4.1.311.20.2.3"  # MS-PKCA: user principal name
+PERMANENT_IDENTIFIER = "1.3.6.1.5.5.7.8.3"  # RFC 4043 section 2
+HARDWARE_MODULE_NAME = "1.3.6.1.5.5.7.8.4"  # RFC 4108 section 5
+SMTP_UTF8_MAILBOX = "1.3.6.1.5.5.7.8.9"  # RFC 9598 section 3
+
+# Public keys (SubjectPublicKeyInfo algorithms) and named curves.
+RSA_ENCRYPTION = "1.2.840.113549.1.1.1"  # RFC 8017 appendix C
+EC_PUBLIC_KEY = "1.2.840.10045.2.1"  # RFC 5480 section 2.1.1
+CURVE_P256 = "1.2.840.10045.3.1.7"  # RFC 5480 section 2.1.1.1
+CURVE_P384 = "1.3.132.0.34"  # RFC 5480 section 2.1.1.1
+CURVE_P521 = "1.3.132.0.35"  # RFC 5480 section 2.1.1.1
+ED25519 = "1.3.101.112"  # RFC 8410 section 3
+ED448 = "1.3.101.113"  # RFC 8410 section 3
+ML_DSA_44 = "2.16.840.1.101.3.4.3.17"  # RFC 9881 section 2
+ML_DSA_65 = "2.16.840.1.101.3.4.3.18"  # RFC 9881 section 2
+ML_DSA_87 = "2.16.840.1.101.3.4.3.19"  # RFC 9881 section 2
+
+# Signature algorithms.
+ECDSA_SHA256 = "1.2.840.10045.4.3.2"  # RFC 5758 section 3.2
+ECDSA_SHA384 = "1.2.840.10045.4.3.3"  # RFC 5758 section 3.2
+ECDSA_SHA512 = "1.2.840.10045.4.3.4"  # RFC 5758 section 3.2
+RSASSA_PSS = "1.2.840.113549.1.1.10"  # RFC 8017 appendix C
+RSA_SHA256 = "1.2.840.113549.1.1.11"  # RFC 8017 appendix C
+RSA_SHA384 = "1.2.840.113549.1.1.12"  # RFC 8017 appendix C
+RSA_SHA512 = "1.2.840.113549.1.1.13"  # RFC 8017 appendix C
+MGF1 = "1.2.840.113549.1.1.8"  # RFC 8017 appendix C
+
+# Hash functions (RFC 5754 section 2; SHA-1: RFC 3279 section 2.1, for identifiers, never for signatures).
+SHA1 = "1.3.14.3.2.26"
+SHA256 = "2.16.840.1.101.3.4.2.1"
+SHA384 = "2.16.840.1.101.3.4.2.2"
+SHA512 = "2.16.840.1.101.3.4.2.3"
+
+# Content types of CMS (RFC 5652 sections 4 to 6) and CMC (RFC 5272 section 3.2).
+CMS_DATA = "1.2.840.113549.1.7.1"
+CMS_SIGNED_DATA = "1.2.840.113549.1.7.2"
+CMS_ENVELOPED_DATA = "1.2.840.113549.1.7.3"
+CMC_PKI_DATA = "1.3.6.1.5.5.7.12.2"
+CMC_PKI_RESPONSE = "1.3.6.1.5.5.7.12.3"

@@ -1,0 +1,1 @@
+"""Package data: the default configuration, certificate profiles, sample products, deployment files."""

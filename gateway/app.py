@@ -1,0 +1,372 @@
+"""build(config): the one place where parts are put together.
+
+`open_core` gives what every command of the CLI needs (store, keys, services) without opening a port; `Running` adds
+listeners, the worker and the admin socket around it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from ssl import DER_cert_to_PEM_cert
+from urllib.parse import urlsplit
+
+import structlog
+
+from ca_core.authority import CertificateAuthority
+from ca_core.clock import Clock, system_clock
+from ca_core.keys import Signer
+from ca_core.keystores.software import SoftwareKeyStore
+from ca_core.names import Identifier, IdentifierType
+from gateway.addresses import AddressGuard
+from gateway.config import Config
+from gateway.config.schema import LimitsSettings
+from gateway.dial import Dialer
+from gateway.health import Health, Management
+from gateway.logs import Logging
+from gateway.metrics import Metrics
+from gateway.routing import Door
+from gateway.server import Server, listeners_of
+from gateway.store import SQLiteStore, open_store
+from gateway.validators.dns import Resolver
+from gateway.validators.dns01 import DNS01Validator
+from gateway.validators.http01 import HTTP01Validator
+from gateway.validators.tlsalpn01 import TLSALPN01Validator
+from gateway.worker import Worker
+from policy.administration import Administration
+from policy.approval import Approval
+from policy.audit import AuditEvent, AuditTag
+from policy.authentication import Authentication
+from policy.authorities import Authorities
+from policy.authorizing import Authorizing, ValidationSettings
+from policy.catalogue import Catalogue
+from policy.fulfilment import Fulfilment
+from policy.inventory import Inventory
+from policy.limits import Limit, Limits
+from policy.mount import Mount
+from policy.problems import Problem
+from policy.publication import Publication, PublicationSettings, is_root
+from policy.registering import Registering
+from policy.registration import Parts, RegistrationAuthority
+from policy.renewal import Renewal
+from policy.revocation import Revocation
+from policy.sealer import Sealer
+from policy.sealing import MASTER_KEY_BYTES, Sealing
+from policy.service_keys import ServiceKeys
+from policy.store import MOUNTS, Unit
+from policy.validation import Validator
+from protocols import available
+from protocols.endpoint import Endpoint, Services
+
+_log = structlog.get_logger("certgate.app")
+
+CHECKPOINT_LABEL = "audit-checkpoint"
+CHECKPOINT_KEY_TYPE = "ed25519"
+
+
+class StateMissing(Exception):
+    """The state folder has not been set up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """Everything but the listeners: what serves requests and commands alike."""
+
+    config: Config
+    clock: Clock
+    store: SQLiteStore
+    keystore: SoftwareKeyStore
+    sealing: Sealing
+    ca: CertificateAuthority
+    ra: RegistrationAuthority
+    authorities: Authorities
+    authorizing: Authorizing
+    fulfilment: Fulfilment
+    approval: Approval
+    revocation: Revocation
+    publication: Publication
+    administration: Administration
+    inventory: Inventory
+    sealer: Sealer
+    service_keys: ServiceKeys
+
+    async def close(self) -> None:
+        """Stop what runs in the background and close the store; nothing acknowledged is lost."""
+        await self.authorizing.drain()
+        await self.store.close()
+        self.keystore.close()
+
+
+def master_key(path: Path, *, create: bool = False) -> bytes:
+    """The master key of this file; made when asked to and missing. Raises StateMissing, PermissionError."""
+    if not path.exists():
+        if not create:
+            raise StateMissing(f"there is no master key at {path}: run certgate quickstart, or restore the file")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(MASTER_KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    if path.stat().st_mode & 0o077:
+        raise PermissionError(f"{path} can be read by others: chmod 600 it")
+    return path.read_bytes()
+
+
+def account_uri(base_url: str) -> Callable[[str, str], str]:
+    """How the URL of an ACME account is made (protocols/acme lays its paths out like this)."""
+    return lambda mount, account: f"{base_url}/{mount}/account/{account}"
+
+
+async def open_core(config: Config, *, clock: Clock = system_clock, create: bool = False) -> Core:
+    """Open the store and put the services together; `create` makes a missing state folder and master key.
+
+    Raises StateMissing, StoreRefused, PermissionError, and what key stores raise, before anything is changed.
+    """
+    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sealing = Sealing(master_key(Path(config.keys.master_key_file), create=create))
+    keystore = SoftwareKeyStore(config.state / "keys", sealing.key("keystore"))
+    store = await open_store(config.store.url, clock=clock)
+    try:
+        return await put_together(config, store, keystore, sealing, clock)
+    except BaseException:
+        await store.close()
+        raise
+
+
+async def put_together(
+    config: Config, store: SQLiteStore, keystore: SoftwareKeyStore, sealing: Sealing, clock: Clock
+) -> Core:
+    """The services on a store that is open. Several of these on one store are several server objects."""
+    authorities = Authorities(store, keystore, clock, config.server.status_url)
+    ca = CertificateAuthority(await authorities.load(), clock)
+    catalogue = Catalogue(store)
+    limits = Limits(_limits(config.limits), time.monotonic)
+    resolver = Resolver(_resolver_address(config))
+    authorizing = Authorizing(
+        store,
+        catalogue,
+        _validators(config, resolver),
+        resolver,
+        limits,
+        clock,
+        account_uri(config.server.base_url),
+        ValidationSettings(
+            issuer_domains=frozenset(config.validation.caa_identities),
+            attempt_seconds=config.validation.timeout_seconds,
+        ),
+    )
+    fulfilment = Fulfilment(store, catalogue, ca, authorizing, clock)
+    service_keys = ServiceKeys(store, ca, keystore, clock)
+    publication = Publication(store, ca, service_keys, clock, PublicationSettings())
+    revocation = Revocation(store, ca, clock)
+    parts = Parts(
+        store=store,
+        catalogue=catalogue,
+        ca=ca,
+        sealing=sealing,
+        clock=clock,
+        limits=limits,
+        authentication=Authentication(store, catalogue, sealing, clock),
+        authorizing=authorizing,
+        fulfilment=fulfilment,
+        registering=Registering(store, limits, clock),
+        revocation=revocation,
+        renewal=Renewal(store, catalogue, clock),
+        publication=publication,
+    )
+    return Core(
+        config=config,
+        clock=clock,
+        store=store,
+        keystore=keystore,
+        sealing=sealing,
+        ca=ca,
+        ra=RegistrationAuthority(parts),
+        authorities=authorities,
+        authorizing=authorizing,
+        fulfilment=fulfilment,
+        approval=Approval(store, fulfilment, clock),
+        revocation=revocation,
+        publication=publication,
+        administration=Administration(store, sealing, revocation, clock),
+        inventory=Inventory(store, clock),
+        sealer=Sealer(store, await _checkpoint_key(keystore), clock),
+        service_keys=service_keys,
+    )
+
+
+async def _checkpoint_key(keystore: SoftwareKeyStore) -> Signer:
+    if CHECKPOINT_LABEL in keystore.labels():
+        return await keystore.load(CHECKPOINT_LABEL)
+    return await keystore.create(CHECKPOINT_LABEL, CHECKPOINT_KEY_TYPE)
+
+
+def _limits(settings: LimitsSettings) -> dict[str, Limit]:
+    rates = {name: getattr(settings, name) for name in settings.__slots__}
+    limits = {name: Limit(rate.count, rate.seconds) for name, rate in rates.items() if rate.count}
+    # Failed authentications beyond this are counted and logged, but not audited one by one.
+    return {**limits, "audited_refusals": Limit(600, 60)}
+
+
+def _resolver_address(config: Config) -> tuple[str, int] | None:
+    host, _, port = config.validation.resolver.rpartition(":")
+    return (host, int(port)) if host else None
+
+
+def _validators(config: Config, resolver: Resolver) -> dict[str, Validator]:
+    settings = config.validation
+    allow = settings.allow_private_targets
+    networks = allow if isinstance(allow, bool) else tuple(ip_network(text) for text in allow)
+    dialer = Dialer(resolver, AddressGuard(networks))
+    deadline = settings.timeout_seconds
+    return {
+        "http-01": HTTP01Validator(dialer, port=settings.http01_port, deadline_seconds=deadline),
+        "dns-01": DNS01Validator(resolver),
+        "tls-alpn-01": TLSALPN01Validator(dialer, port=settings.tlsalpn01_port, deadline_seconds=deadline),
+    }
+
+
+# --------------------------------------------------------------------------- with listeners
+
+
+class Running:
+    """A server: core, doors, listeners, worker. `start` returns when every listener answers."""
+
+    def __init__(self, core: Core, log: Logging) -> None:
+        self.core = core
+        self.metrics = Metrics()
+        self.health = Health()
+        self.server = Server(listeners_of(core.config), core.config.server, log, self.metrics)
+        self._endpoints = {protocol.name: protocol.factory(self._services(protocol.name)) for protocol in available()}
+        self.worker = Worker(core, self.refresh, self.replace_certificate)
+        self._routed_epoch = -1
+
+    def _services(self, protocol: str) -> Services:
+        server = self.core.config.server
+        return Services(
+            ra=self.core.ra,
+            settings=self.core.config.doors[protocol],
+            base_url=server.base_url,
+            mtls_url=server.mtls_url,
+            status_url=server.status_url,
+        )
+
+    async def start(self) -> None:
+        """Finish what a crash left, then open the ports. Raises OSError when a port is taken."""
+        if not self.core.ca.issuers:
+            raise StateMissing("there is no CA yet: run certgate quickstart, or certgate ca create")
+        self.server.bind()
+        finished = await self.core.fulfilment.finish_open()
+        if finished:
+            _log.warning("finished issuances that were interrupted", count=finished)
+        await self.replace_certificate()
+        await self.refresh()
+        self.health.register("store", self._probe_store)
+        self.health.register("signer", self._probe_signer)
+        await self.server.start()
+        self.worker.start()
+        await self._note(AuditTag.SERVER_STARTED)
+        self.health.started = True
+
+    async def stop(self) -> None:
+        """Drain: accept nothing new, finish what is in flight, stop the worker, close the store."""
+        self.health.draining = True
+        await self.server.stop()
+        await self.worker.stop()
+        await self._note(AuditTag.SERVER_STOPPED)
+        await self.core.close()
+
+    async def reload(self) -> None:
+        """What SIGHUP asks for: the TLS certificate and the mounts anew. What fails leaves the old one in force."""
+        try:
+            await self.replace_certificate()
+            await self.refresh()
+        except (Problem, OSError, ValueError) as fault:
+            self.metrics.config_last_reload_successful.set(0)
+            _log.error("reload failed; what was in force stays", fault=f"{type(fault).__name__}: {fault}")
+        else:
+            self.metrics.config_last_reload_successful.set(1)
+            _log.info("reloaded")
+
+    async def _note(self, tag: AuditTag) -> None:
+        unit = Unit()
+        unit.audit(AuditEvent(tag, self.core.clock(), "system:server", f"process:{os.getpid()}"))
+        await self.core.store.commit(unit)
+
+    async def refresh(self) -> None:
+        """Serve the mounts as they are now; cheap when nothing changed."""
+        epoch = self.core.store.configuration_epoch
+        if epoch == self._routed_epoch:
+            return
+        mounts = tuple(mount for mount in await self.core.store.many(MOUNTS) if mount.active)
+        doors = [self._door(name, endpoint, mounts) for name, endpoint in self._endpoints.items()]
+        management = Management(self.health, self.metrics)
+        listeners = frozenset({"management"})
+        doors.append(Door("management", management.say, management.routes(), listeners))
+        self.server.reload_routes(doors)
+        self.server.replace_anchors("mtls", self._anchors(mounts))
+        self._routed_epoch = epoch
+
+    def _door(self, name: str, endpoint: Endpoint, mounts: tuple[Mount, ...]) -> Door:
+        own = tuple(mount for mount in mounts if mount.protocol == name)
+        return Door(name, endpoint.say, endpoint.routes(own))
+
+    def _anchors(self, mounts: tuple[Mount, ...]) -> list[bytes]:
+        """What the handshake accepts: our CAs, and what the mounts add. Each mount checks against its own (E11)."""
+        own = [issuer.certificate_der for issuer in self.core.ca.issuers.values()]
+        return own + [anchor for mount in mounts for anchor in mount.anchors]
+
+    async def replace_certificate(self) -> None:
+        """The server's own TLS certificate: from the configured files, else issued to itself and renewed."""
+        settings = self.core.config.server
+        if settings.tls_certificate_file:
+            certificate = Path(settings.tls_certificate_file).read_bytes()
+            self.server.replace_certificate(certificate, Path(settings.tls_key_file).read_bytes())
+            return
+        names = tuple(tls_names(self.core.config))
+        issuer = next(one for one in self.core.ca.issuers.values() if not is_root(one))
+        usable = await self.core.service_keys.get("tls", issuer.name, names=names)
+        chain = b"".join(_pem(der) for der in (usable.key.certificate, *usable.key.chain))
+        self.server.replace_certificate(chain, await self.core.keystore.tls_key_pem(usable.key.label))
+        self.metrics.tls_not_after.set(usable.key.not_after.timestamp())
+
+    async def _probe_store(self) -> None:
+        await self.core.store.commit(Unit())
+
+    async def _probe_signer(self) -> None:
+        issuer = next(iter(self.core.ca.issuers.values()))
+        issuer.verify(await issuer.signer.sign(b"certgate health probe"), b"certgate health probe")
+
+
+def tls_names(config: Config) -> list[Identifier]:
+    """The names of the server's own certificate: the hosts of its origins, the configured ones, loopback's."""
+    server = config.server
+    hosts = [urlsplit(url).hostname or "" for url in (server.base_url, server.mtls_url)]
+    hosts += list(server.names)
+    if any(_is_loopback(host) for host in hosts):
+        hosts += ["localhost", "127.0.0.1", "::1"]
+    return [_identifier(host) for host in dict.fromkeys(hosts)]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _identifier(host: str) -> Identifier:
+    try:
+        return Identifier(IdentifierType.IP, str(ip_address(host)))
+    except ValueError:
+        return Identifier(IdentifierType.DNS, host.lower())
+
+
+def _pem(der: bytes) -> bytes:
+    return DER_cert_to_PEM_cert(der).encode()

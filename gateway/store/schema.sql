@@ -1,0 +1,280 @@
+-- The schema of a new store. An existing one gets here by migrations/*.sql; a test holds both together.
+--
+-- Every entity is one row: the columns by which statements search or guard, then version and body, the whole value
+-- as JSON. Moments are seconds since 1970 (UTC). Rows that grow without end have an INTEGER PRIMARY KEY, so that new
+-- rows go to the end of the table whatever their identifiers look like; "newest first" is that key, descending.
+-- Unique indexes have names of their own because a violated one is told to the caller by name.
+
+CREATE TABLE meta (
+    name TEXT NOT NULL PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- epoch: raised by every commit that makes caches stale. fence: the newest fence of a job's lease.
+INSERT INTO meta (name, value) VALUES ('epoch', 0), ('fence', 0);
+
+CREATE TABLE migrations (
+    number INTEGER NOT NULL PRIMARY KEY,
+    title TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    applied INTEGER NOT NULL
+) STRICT;
+
+-- ------------------------------------------------------------------ orders and authorizations
+
+CREATE TABLE orders (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    credential TEXT NOT NULL,
+    mount TEXT NOT NULL,
+    reference TEXT,
+    replaces TEXT,
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX order_id ON orders (id);
+
+-- A client's reference names one open order; those that have ended lie beside it under their own id. One index
+-- serves both, the uniqueness and the search for an ended order that a client asks for again.
+CREATE UNIQUE INDEX order_reference ON orders (
+    mount, credential, reference,
+    (CASE WHEN status = 'valid' OR status = 'invalid' OR status = 'cancelled' THEN id ELSE '' END)
+) WHERE reference IS NOT NULL;
+
+CREATE INDEX order_replaces ON orders (replaces) WHERE replaces IS NOT NULL;
+
+CREATE INDEX order_owner ON orders (owner);
+CREATE INDEX order_credential ON orders (credential);
+CREATE INDEX order_status ON orders (status);
+
+-- Open orders are few beside those that ended: what only concerns them has small indexes of its own. The condition
+-- is no NOT IN, for which SQLite builds a table of the three values at every write of every index.
+CREATE INDEX order_open_owner ON orders (owner, status) WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled';
+CREATE INDEX order_open_credential ON orders (credential) WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled';
+CREATE INDEX order_open_expires ON orders (expires) WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled';
+
+CREATE TABLE authorizations (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    type TEXT NOT NULL,
+    value TEXT NOT NULL,
+    wildcard INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX authorization_id ON authorizations (id);
+CREATE INDEX authorization_valid ON authorizations (owner, value, type, wildcard, expires) WHERE status = 'valid';
+
+-- ------------------------------------------------------------------ who may
+
+CREATE TABLE credentials (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    identifier TEXT NOT NULL,
+    state TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    group_name TEXT NOT NULL,
+    products TEXT NOT NULL,
+    not_before INTEGER,
+    expires INTEGER,
+    use_limit INTEGER,
+    uses INTEGER NOT NULL DEFAULT 0,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX credential_id ON credentials (id);
+-- For good: an identifier that was revoked never names another credential.
+CREATE UNIQUE INDEX credential_identifier ON credentials (type, identifier);
+
+CREATE TABLE accounts (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
+    mount TEXT NOT NULL,
+    credential TEXT NOT NULL REFERENCES credentials (id),
+    status TEXT NOT NULL,
+    thumbprint TEXT NOT NULL,
+    spki_sha256 TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX account_id ON accounts (id);
+CREATE UNIQUE INDEX account_thumbprint ON accounts (mount, thumbprint);
+CREATE INDEX account_spki ON accounts (spki_sha256);
+CREATE INDEX account_credential ON accounts (credential, id);
+
+CREATE TABLE users (
+    name TEXT NOT NULL PRIMARY KEY,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE groups (
+    name TEXT NOT NULL PRIMARY KEY,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE organisations (
+    name TEXT NOT NULL PRIMARY KEY,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+-- ------------------------------------------------------------------ what may be had, and where
+
+-- A version of a product never changes; the newest one is what counts for new orders.
+CREATE TABLE products (
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (name, version)
+) STRICT;
+
+CREATE TABLE mounts (
+    key TEXT NOT NULL PRIMARY KEY,
+    active INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE authorities (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX authority_name ON authorities (name);
+
+CREATE TABLE service_keys (
+    purpose TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (purpose, issuer)
+) STRICT;
+
+-- ------------------------------------------------------------------ issuance and certificates
+
+CREATE TABLE issuances (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    body TEXT
+) STRICT;
+
+CREATE UNIQUE INDEX issuance_id ON issuances (id);
+-- What the service issues for itself has no order.
+CREATE UNIQUE INDEX issuance_order ON issuances (order_id) WHERE stage <> 'void' AND order_id <> '';
+CREATE INDEX issuance_open ON issuances (id) WHERE stage NOT IN ('signed', 'void');
+
+CREATE TABLE certificates (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    serial TEXT NOT NULL,
+    issuer_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    credential TEXT NOT NULL,
+    spki_sha256 TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    not_after INTEGER NOT NULL,
+    names TEXT NOT NULL,
+    body TEXT NOT NULL,
+    der BLOB NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX certificate_serial ON certificates (serial);
+CREATE UNIQUE INDEX certificate_order ON certificates (order_id) WHERE order_id <> '';
+CREATE INDEX certificate_sha256 ON certificates (sha256);
+CREATE INDEX certificate_spki ON certificates (spki_sha256);
+CREATE INDEX certificate_credential ON certificates (credential);
+-- A search for a part of a name reads this from the end, not the table with its whole certificates.
+CREATE INDEX certificate_names ON certificates (seq, names);
+
+-- The current state of each certificate, narrow so that certificates themselves are only ever inserted.
+CREATE TABLE certificate_status (
+    serial TEXT NOT NULL PRIMARY KEY,
+    issuer_id TEXT NOT NULL,
+    shard INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    at INTEGER NOT NULL,
+    invalidity_date INTEGER,
+    not_after INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX certificate_revoked ON certificate_status (issuer_id, shard) WHERE state IN ('revoked', 'on_hold');
+
+-- Every change of a state. The first state is the certificate's row itself.
+CREATE TABLE certificate_events (
+    serial TEXT NOT NULL REFERENCES certificate_status (serial),
+    seq INTEGER NOT NULL,
+    issuer_id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    at INTEGER NOT NULL,
+    invalidity_date INTEGER,
+    PRIMARY KEY (serial, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE crls (
+    issuer_id TEXT NOT NULL,
+    shard INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    der BLOB NOT NULL,
+    this_update INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    PRIMARY KEY (issuer_id, shard)
+) STRICT;
+
+CREATE TABLE blocked_keys (
+    spki_sha256 TEXT NOT NULL PRIMARY KEY,
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- ------------------------------------------------------------------ audit and background work
+
+-- The sequence has no gaps, because a unit that is undone gives its numbers back before anybody saw them.
+CREATE TABLE audit (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    at INTEGER NOT NULL,
+    tag TEXT NOT NULL,
+    object TEXT NOT NULL,
+    leaf BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX audit_object ON audit (object);
+
+CREATE TABLE checkpoints (
+    size INTEGER NOT NULL PRIMARY KEY,
+    body TEXT NOT NULL
+) STRICT;
+
+-- again: what was asked for while a worker had the job; due is NULL for the moment between done and forgotten.
+CREATE TABLE jobs (
+    kind TEXT NOT NULL,
+    object TEXT NOT NULL,
+    due INTEGER,
+    again INTEGER,
+    lease_until INTEGER,
+    fence INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    PRIMARY KEY (kind, object)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX job_due ON jobs (kind, due);

@@ -1,0 +1,450 @@
+-- Every statement of the store by name; policy/store.py names them and says what their parameters are.
+--
+-- "-- name: x" begins a statement. "(search)" marks reads that may look at many rows: they run beside the event
+-- loop. Columns are always listed; a page goes on after a key; nothing is counted. A guard is one statement that
+-- returns or changes exactly one row when it holds.
+-- A save repeats what must not change of an entity in its WHERE: an order stays its owner's, an identifier stays the
+-- credential's. That also keeps those columns out of SET, and their indexes need no work.
+-- Partial indexes are used only where their condition is repeated to the letter.
+
+-- name: order_get
+SELECT body FROM orders WHERE id = ?1;
+
+-- name: order_by_reference
+-- 900 seconds: REPLAY_SECONDS of policy/store.py. An open order comes before one that has ended.
+SELECT body FROM orders
+WHERE mount = ?1 AND credential = ?2 AND reference = ?3
+    AND (status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' OR updated >= ?4 - 900)
+ORDER BY CASE WHEN status = 'valid' OR status = 'invalid' OR status = 'cancelled' THEN 1 ELSE 0 END, seq DESC
+LIMIT 1;
+
+-- name: orders_of_owner
+SELECT body FROM orders
+WHERE owner = ?1 AND seq > CASE WHEN ?2 = '' THEN 0 ELSE (SELECT seq FROM orders WHERE id = ?2) END
+ORDER BY seq LIMIT ?3;
+
+-- name: orders_page (search)
+-- One branch per index; the conditions on parameters alone are tested before a branch reads anything.
+SELECT body, seq FROM orders
+WHERE ?1 = '' AND ?2 = ''
+    AND seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM orders WHERE id = ?3) END
+UNION ALL
+SELECT body, seq FROM orders
+WHERE ?1 <> '' AND ?2 = '' AND status = ?1
+    AND seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM orders WHERE id = ?3) END
+UNION ALL
+SELECT body, seq FROM orders
+WHERE ?2 <> '' AND credential = ?2 AND (?1 = '' OR +status = ?1)
+    AND seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM orders WHERE id = ?3) END
+ORDER BY seq DESC LIMIT ?4;
+
+-- name: orders_expired
+-- Not those in processing: only the outcome of signing ends them.
+SELECT body FROM orders
+WHERE expires <= ?1 AND status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' AND +status <> 'processing'
+ORDER BY expires LIMIT ?2;
+
+-- name: orders_processing
+SELECT body FROM orders WHERE status = 'processing' AND updated < ?1 ORDER BY updated LIMIT ?2;
+
+-- name: orders_open_of_credential
+SELECT body FROM orders
+WHERE credential = ?1 AND status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled'
+ORDER BY seq LIMIT ?2;
+
+-- name: orders_open_of_owner
+SELECT body FROM orders INDEXED BY order_open_owner
+WHERE owner = ?1 AND status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled'
+LIMIT ?2;
+
+-- name: orders_of_authorization
+-- The text search spares parsing the JSON of all the other pending orders of the owner.
+SELECT o.body
+FROM authorizations AS a CROSS JOIN orders AS o
+WHERE a.id = ?1 AND o.owner = a.owner
+    AND o.status = 'pending' AND o.status <> 'valid' AND o.status <> 'invalid' AND o.status <> 'cancelled'
+    AND instr(o.body, ?1) > 0
+    AND EXISTS (SELECT 1 FROM json_each(o.body, '$.authorizations') AS listed WHERE listed.value = ?1)
+LIMIT ?2;
+
+-- name: order_insert
+INSERT INTO orders (
+    id, status, owner, credential, mount, reference, replaces, created, updated, expires, version, body
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+
+-- name: order_save
+UPDATE orders SET status = ?2, reference = ?6, replaces = ?7, updated = ?9, expires = ?10, version = ?11, body = ?12
+WHERE id = ?1 AND version = ?11 - 1 AND owner = ?3 AND credential = ?4 AND mount = ?5 AND created = ?8;
+
+-- name: certificate_replaced
+SELECT EXISTS (
+    SELECT 1 FROM orders WHERE replaces = ?1 AND replaces IS NOT NULL AND status NOT IN ('invalid', 'cancelled')
+);
+
+-- name: authorization_get
+SELECT body FROM authorizations WHERE id = ?1;
+
+-- name: authorization_many
+SELECT a.body FROM json_each(?1) AS wanted CROSS JOIN authorizations AS a
+WHERE a.id = wanted.value
+ORDER BY wanted.key;
+
+-- name: authorization_reusable
+SELECT body FROM authorizations
+WHERE owner = ?1 AND type = ?2 AND value = ?3 AND wildcard = ?4 AND status = 'valid' AND expires >= ?5
+ORDER BY expires DESC LIMIT 1;
+
+-- name: authorization_insert
+INSERT INTO authorizations (id, owner, type, value, wildcard, status, expires, version, body)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
+
+-- name: authorization_save
+UPDATE authorizations SET status = ?6, expires = ?7, version = ?8, body = ?9
+WHERE id = ?1 AND version = ?8 - 1 AND owner = ?2 AND type = ?3 AND value = ?4 AND wildcard = ?5;
+
+-- name: account_get
+SELECT body FROM accounts WHERE id = ?1;
+
+-- name: account_by_key
+SELECT body FROM accounts WHERE mount = ?1 AND thumbprint = ?2;
+
+-- name: account_key_in_use
+SELECT EXISTS (SELECT 1 FROM accounts WHERE spki_sha256 = ?1);
+
+-- name: accounts_of_credential
+SELECT body FROM accounts WHERE credential = ?1 AND id > ?2 ORDER BY id LIMIT ?3;
+
+-- name: account_insert
+INSERT INTO accounts (id, mount, credential, status, thumbprint, spki_sha256, version, body)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
+
+-- name: account_save
+UPDATE accounts SET credential = ?3, status = ?4, thumbprint = ?5, spki_sha256 = ?6, version = ?7, body = ?8
+WHERE id = ?1 AND version = ?7 - 1 AND mount = ?2;
+
+-- name: account_valid
+SELECT 1 FROM accounts WHERE id = ?1 AND status = 'valid';
+
+-- name: credential_get
+SELECT body FROM credentials WHERE id = ?1;
+
+-- name: credential_by_identifier
+SELECT body FROM credentials WHERE type = ?1 AND identifier = ?2;
+
+-- name: credentials_page (search)
+-- The state is the one that counts now, as in Credential.at.
+SELECT body FROM credentials
+WHERE id > ?7
+    AND (?1 = '' OR type = ?1)
+    AND (?2 = '' OR ?2 = CASE
+        WHEN state = 'active' AND expires <= (SELECT certgate_now()) THEN 'expired'
+        WHEN state = 'active' AND not_before > (SELECT certgate_now()) THEN 'pending'
+        ELSE state
+    END)
+    AND (?3 = '' OR user_name = ?3)
+    AND (?4 = '' OR group_name = ?4)
+    AND (?5 = '' OR instr(' ' || products || ' ', ' ' || ?5 || ' ') > 0)
+    AND (?6 = '' OR instr(lower(id || ' ' || identifier || ' ' || user_name || ' ' || body ->> '$.label'), lower(?6)) > 0)
+ORDER BY id LIMIT ?8;
+
+-- name: credential_uses
+SELECT uses FROM credentials WHERE id = ?1;
+
+-- name: credential_insert
+INSERT INTO credentials (
+    id, type, identifier, state, user_name, group_name, products, not_before, expires, use_limit, version, body
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+
+-- name: credential_save
+UPDATE credentials SET
+    state = ?4, user_name = ?5, group_name = ?6, products = ?7, not_before = ?8, expires = ?9, use_limit = ?10,
+    version = ?11, body = ?12
+WHERE id = ?1 AND version = ?11 - 1 AND type = ?2 AND identifier = ?3;
+
+-- name: credential_active
+SELECT 1 FROM credentials
+WHERE id = ?1 AND state = 'active'
+    AND (not_before IS NULL OR not_before <= ?2) AND (expires IS NULL OR expires > ?2);
+
+-- name: credential_spend
+UPDATE credentials SET uses = uses + 1
+WHERE id = ?1 AND state = 'active'
+    AND (not_before IS NULL OR not_before <= ?2) AND (expires IS NULL OR expires > ?2)
+    AND (use_limit IS NULL OR uses < use_limit);
+
+-- name: user_get
+SELECT body FROM users WHERE name = ?1;
+
+-- name: users_all
+SELECT body FROM users ORDER BY name;
+
+-- name: user_insert
+INSERT INTO users (name, version, body) VALUES (?1, ?2, ?3);
+
+-- name: user_save
+UPDATE users SET version = ?2, body = ?3 WHERE name = ?1 AND version = ?2 - 1;
+
+-- name: group_get
+SELECT body FROM groups WHERE name = ?1;
+
+-- name: groups_all
+SELECT body FROM groups ORDER BY name;
+
+-- name: group_insert
+INSERT INTO groups (name, version, body) VALUES (?1, ?2, ?3);
+
+-- name: group_save
+UPDATE groups SET version = ?2, body = ?3 WHERE name = ?1 AND version = ?2 - 1;
+
+-- name: organisation_get
+SELECT body FROM organisations WHERE name = ?1;
+
+-- name: organisation_insert
+INSERT INTO organisations (name, version, body) VALUES (?1, ?2, ?3);
+
+-- name: organisation_save
+UPDATE organisations SET version = ?2, body = ?3 WHERE name = ?1 AND version = ?2 - 1;
+
+-- name: product_current
+SELECT body FROM products WHERE name = ?1 ORDER BY version DESC LIMIT 1;
+
+-- name: product_get
+SELECT body FROM products WHERE name = ?1 AND version = ?2;
+
+-- name: products_current
+SELECT body FROM products AS p
+WHERE version = (SELECT max(version) FROM products WHERE name = p.name)
+ORDER BY name;
+
+-- name: product_insert
+INSERT INTO products (name, state, version, body) VALUES (?1, ?2, ?3, ?4);
+
+-- name: product_save
+-- The next version is a row of its own; orders keep the one they were placed with.
+INSERT INTO products (name, state, version, body)
+SELECT ?1, ?2, ?3, ?4
+WHERE (SELECT max(version) FROM products WHERE name = ?1) = ?3 - 1;
+
+-- name: product_active
+SELECT 1 FROM products
+WHERE name = ?1 AND version = (SELECT max(version) FROM products WHERE name = ?1) AND state = 'active';
+
+-- name: mount_get
+SELECT body FROM mounts WHERE key = ?1;
+
+-- name: mounts_all
+SELECT body FROM mounts ORDER BY key;
+
+-- name: mount_insert
+INSERT INTO mounts (key, active, version, body) VALUES (?1, ?2, ?3, ?4);
+
+-- name: mount_save
+UPDATE mounts SET active = ?2, version = ?3, body = ?4 WHERE key = ?1 AND version = ?3 - 1;
+
+-- name: mount_active
+SELECT 1 FROM mounts WHERE key = ?1 AND active = 1;
+
+-- name: authorities_all
+SELECT body FROM authorities ORDER BY seq;
+
+-- name: authority_insert
+INSERT INTO authorities (name, version, body) VALUES (?1, ?2, ?3);
+
+-- name: authority_save
+UPDATE authorities SET version = ?2, body = ?3 WHERE name = ?1 AND version = ?2 - 1;
+
+-- name: service_keys_all
+SELECT body FROM service_keys ORDER BY purpose, issuer;
+
+-- name: service_key_insert
+INSERT INTO service_keys (purpose, issuer, version, body) VALUES (?1, ?2, ?3, ?4);
+
+-- name: service_key_save
+UPDATE service_keys SET version = ?3, body = ?4 WHERE purpose = ?1 AND issuer = ?2 AND version = ?3 - 1;
+
+-- name: issuances_open
+SELECT json_set(body, '$.stage', stage) FROM issuances
+WHERE stage NOT IN ('signed', 'void')
+ORDER BY id LIMIT ?1;
+
+-- name: issuance_of_order
+SELECT json_set(body, '$.stage', stage) FROM issuances
+WHERE order_id = ?1 AND stage <> 'void' AND order_id <> '' AND +stage <> 'signed';
+
+-- name: issuance_insert
+INSERT INTO issuances (id, order_id, stage, body) VALUES (?1, ?2, ?3, ?4);
+
+-- name: issuance_finish
+-- A signed certificate says everything that its intent said; a void intent is kept to be looked into.
+UPDATE issuances SET stage = ?2, body = CASE WHEN ?2 = 'signed' THEN NULL ELSE body END
+WHERE id = ?1 AND stage NOT IN ('signed', 'void');
+
+-- name: certificate_get
+SELECT body, der FROM certificates WHERE serial = ?1;
+
+-- name: certificate_by_digest
+SELECT body, der FROM certificates WHERE sha256 = ?1;
+
+-- name: certificate_of_order
+SELECT body, der FROM certificates WHERE order_id = ?1 AND order_id <> '';
+
+-- name: certificates_page (search)
+-- Newest first, after the serial of the last one. What a CMP client has not confirmed is not listed.
+SELECT c.body, c.der, c.seq FROM certificates AS c
+WHERE ?1 = '' AND ?2 = ''
+    AND c.seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM certificates WHERE serial = ?3) END
+    AND (SELECT s.state FROM certificate_status AS s WHERE s.serial = c.serial) <> 'unconfirmed'
+UNION ALL
+SELECT c.body, c.der, c.seq FROM certificates AS c
+WHERE ?1 <> '' AND c.credential = ?1 AND (?2 = '' OR instr(lower(c.names), lower(?2)) > 0)
+    AND c.seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM certificates WHERE serial = ?3) END
+    AND (SELECT s.state FROM certificate_status AS s WHERE s.serial = c.serial) <> 'unconfirmed'
+UNION ALL
+SELECT c.body, c.der, n.seq
+FROM certificates AS n INDEXED BY certificate_names CROSS JOIN certificates AS c
+WHERE ?1 = '' AND ?2 <> '' AND instr(lower(n.names), lower(?2)) > 0
+    AND n.seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM certificates WHERE serial = ?3) END
+    AND c.seq = n.seq
+    AND (SELECT s.state FROM certificate_status AS s WHERE s.serial = c.serial) <> 'unconfirmed'
+ORDER BY 3 DESC LIMIT ?4;
+
+-- name: certificates_by_key
+SELECT body FROM certificates WHERE spki_sha256 = ?1 ORDER BY seq DESC LIMIT ?2;
+
+-- name: certificates_of_credential (search)
+SELECT c.body FROM certificates AS c
+WHERE c.credential = ?1
+    AND c.seq > CASE WHEN ?2 = '' THEN 0 ELSE (SELECT seq FROM certificates WHERE serial = ?2) END
+    AND c.not_after > (SELECT certgate_now())
+    AND (SELECT s.state FROM certificate_status AS s WHERE s.serial = c.serial) <> 'revoked'
+ORDER BY c.seq LIMIT ?3;
+
+-- name: certificate_insert
+INSERT INTO certificates (
+    serial, issuer_id, order_id, credential, spki_sha256, sha256, not_after, names, body, der
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10);
+
+-- name: certificate_status
+SELECT issuer_id, serial, state, reason, at, invalidity_date, not_after FROM certificate_status WHERE serial = ?1;
+
+-- name: certificate_statuses
+SELECT s.issuer_id, s.serial, s.state, s.reason, s.at, s.invalidity_date, s.not_after
+FROM json_each(?1) AS wanted CROSS JOIN certificate_status AS s
+WHERE s.serial = wanted.value
+ORDER BY wanted.key;
+
+-- name: certificates_revoked (search)
+SELECT serial, at, state, reason, not_after, invalidity_date FROM certificate_status
+WHERE issuer_id = ?1 AND shard = ?2 AND state IN ('revoked', 'on_hold') AND not_after >= ?3
+ORDER BY serial;
+
+-- name: certificate_status_insert
+INSERT INTO certificate_status (serial, issuer_id, shard, state, at, not_after) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+
+-- name: certificate_status_change
+UPDATE certificate_status SET state = ?3, reason = ?4, at = ?5, invalidity_date = ?6
+WHERE serial = ?1 AND issuer_id = ?2 AND state IN (SELECT value FROM json_each(?7));
+
+-- name: certificate_event_append
+INSERT INTO certificate_events (serial, seq, issuer_id, state, reason, at, invalidity_date)
+SELECT
+    serial, 1 + coalesce((SELECT max(seq) FROM certificate_events WHERE serial = ?1), 0),
+    issuer_id, state, reason, at, invalidity_date
+FROM certificate_status
+WHERE serial = ?1 AND issuer_id = ?2;
+
+-- name: certificates_unaudited (search)
+SELECT c.serial FROM certificates AS c
+WHERE NOT EXISTS (
+    SELECT 1 FROM audit AS a WHERE a.object = 'certificate:' || c.serial AND a.tag = 'ca:certificate:issued'
+)
+ORDER BY c.seq LIMIT ?1;
+
+-- name: crl_get
+SELECT issuer_id, shard, number, der, this_update, next_update FROM crls WHERE issuer_id = ?1 AND shard = ?2;
+
+-- name: crls_all
+SELECT issuer_id, shard, number, der, this_update, next_update FROM crls ORDER BY issuer_id, shard;
+
+-- name: crl_publish
+INSERT INTO crls (issuer_id, shard, number, der, this_update, next_update)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (issuer_id, shard) DO UPDATE SET
+    number = excluded.number, der = excluded.der,
+    this_update = excluded.this_update, next_update = excluded.next_update
+WHERE excluded.number > crls.number;
+
+-- name: key_blocked
+SELECT EXISTS (SELECT 1 FROM blocked_keys WHERE spki_sha256 = ?1);
+
+-- name: key_not_blocked
+SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM blocked_keys WHERE spki_sha256 = ?1);
+
+-- name: key_block
+INSERT INTO blocked_keys (spki_sha256, reason, at) VALUES (?1, ?2, ?3) ON CONFLICT (spki_sha256) DO NOTHING;
+
+-- name: audit_append
+INSERT INTO audit (at, tag, object, leaf) VALUES (?1, ?2, ?3, ?4);
+
+-- name: audit_page
+SELECT seq, leaf FROM audit WHERE seq > CAST(?1 AS INTEGER) ORDER BY seq LIMIT ?2;
+
+-- name: audit_of_object
+SELECT seq, leaf FROM audit WHERE object = ?1 AND seq > CAST(?2 AS INTEGER) ORDER BY seq LIMIT ?3;
+
+-- name: checkpoint_insert
+INSERT INTO checkpoints (size, body) VALUES (?1, ?2);
+
+-- name: checkpoint_last
+SELECT body FROM checkpoints ORDER BY size DESC LIMIT 1;
+
+-- name: checkpoints_page
+SELECT body FROM checkpoints WHERE size > CAST(?1 AS INTEGER) ORDER BY size LIMIT ?2;
+
+-- name: job_schedule
+-- A worker that has the job may have begun before there was a reason for this one: it is kept for afterwards.
+INSERT INTO jobs (kind, object, due, fence, attempts) VALUES (?1, ?2, ?3, 0, 0)
+ON CONFLICT (kind, object) DO UPDATE SET
+    due = CASE WHEN lease_until IS NULL THEN min(due, excluded.due) ELSE due END,
+    again = CASE WHEN lease_until IS NULL THEN again ELSE min(coalesce(again, excluded.due), excluded.due) END;
+
+-- name: job_done
+UPDATE jobs SET due = again, again = NULL, lease_until = NULL, attempts = 0
+WHERE kind = ?1 AND object = ?2 AND fence = ?3 AND lease_until IS NOT NULL;
+
+-- name: job_forget
+DELETE FROM jobs WHERE kind = ?1 AND object = ?2 AND due IS NULL;
+
+-- name: job_again
+UPDATE jobs SET due = min(?4, coalesce(again, ?4)), again = NULL, lease_until = NULL
+WHERE kind = ?1 AND object = ?2 AND fence = ?3 AND lease_until IS NOT NULL;
+
+-- name: jobs_due
+SELECT EXISTS (
+    SELECT 1 FROM jobs
+    WHERE kind IN (SELECT value FROM json_each(?1)) AND due <= ?2 AND (lease_until IS NULL OR lease_until <= ?2)
+);
+
+-- name: fence_raise
+-- One number for all jobs and for good, so that a job which was removed and comes back cannot meet an old worker.
+UPDATE meta SET value = value + 1 WHERE name = 'fence';
+
+-- name: jobs_lease
+-- What was asked for again by now is done with this lease.
+UPDATE jobs SET
+    lease_until = ?3, fence = (SELECT value FROM meta WHERE name = 'fence'), attempts = attempts + 1,
+    again = CASE WHEN again <= ?2 THEN NULL ELSE again END
+WHERE (kind, object) IN (
+    SELECT kind, object FROM jobs
+    WHERE kind IN (SELECT value FROM json_each(?1)) AND due <= ?2 AND (lease_until IS NULL OR lease_until <= ?2)
+    ORDER BY due LIMIT ?4
+)
+RETURNING kind, object, due, fence, attempts;
+
+-- name: epoch_get
+SELECT value FROM meta WHERE name = 'epoch';
+
+-- name: epoch_raise
+UPDATE meta SET value = ?1 WHERE name = 'epoch';

@@ -1,0 +1,394 @@
+"""The resolver of validation: A, AAAA, TXT and CAA, asked over UDP with TCP behind it; the climb for CAA.
+
+It is a stub: it asks one recursive resolver (or those of the system, in turn) and believes its answers, so
+that resolver is where DNSSEC is validated; a bogus answer arrives here as SERVFAIL. Every exchange has a
+socket of its own, connected, with a source port that the kernel picks at random, and random identifiers
+(RFC 5452 section 9). Not being able to learn something is never taken for its absence: only NOERROR and
+NXDOMAIN are answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable, Sequence
+
+from gateway.validators.dnswire import (
+    MAX_ALIASES,
+    Answer,
+    BadMessage,
+    BadName,
+    RecordType,
+    ResponseCode,
+    answers,
+    read_answer,
+    to_address,
+    to_caa,
+    write_name,
+    write_query,
+    write_question,
+)
+from policy.problems import ValidationDNS
+from policy.validation.caa import CAASet
+
+MAX_CACHE_SECONDS = 300
+"""No CAA set of a parent is remembered longer, whatever its TTL: who changes it wants to see the effect."""
+UNSAID_TTL_SECONDS = 10
+"""For an absence without an SOA. RFC 2308 section 5 says not to cache these, lest two caches feed each
+other for ever; nobody asks this one, and ten seconds spare a small resolver the same question for every
+name of a zone."""
+MAX_QUESTIONS = 16
+"""Questions in one exchange; the climb for a name with more labels takes several."""
+MAX_EXCHANGES = 100
+"""Exchanges at one time, each with a socket; more of them wait. Their queries together still fit the receive
+buffer that a name server on Linux has by default; what is lost there costs a second try."""
+
+_RECEIVE_BYTES = 4096
+
+Failure = str
+"""Why there is no answer: the end of a sentence."""
+
+
+class Resolver:
+    """Asks DNS for what validation needs.
+
+    `server` is the recursive resolver as (host, port), or None for those of the system; a host name is
+    looked up once, here. `timeout_seconds` is what a try has on average, and once more over TCP.
+    """
+
+    def __init__(
+        self,
+        server: tuple[str, int] | None = None,
+        *,
+        timeout_seconds: float = 1.5,
+        attempts: int = 3,
+        cache_entries: int = 4096,
+    ) -> None:
+        self._servers = (_located(server),) if server else system_servers()
+        self._timeout = timeout_seconds
+        self._attempts = max(attempts, len(self._servers))
+        self._cache = _Cache(cache_entries)
+        self._free = asyncio.Semaphore(MAX_EXCHANGES)
+
+    async def addresses(self, name: str) -> tuple[str, ...]:
+        """IPv6 addresses, then IPv4 ones; at least one. Raises ValidationDNS.
+
+        When one of the two questions fails, the addresses of the other are used.
+        """
+        wire = _to_wire(name)
+        results = await self._ask(
+            [write_question(wire, RecordType.AAAA), write_question(wire, RecordType.A)],
+        )
+        found = [
+            to_address(data) for result in results if isinstance(result, Answer) for data in result.records
+        ]
+        if found:
+            return tuple(found)
+        for result, kind in zip(results, ("AAAA", "A"), strict=True):
+            if not isinstance(result, Answer):
+                raise _failed(kind, name, result)
+        if all(isinstance(result, Answer) and result.code == ResponseCode.NXDOMAIN for result in results):
+            raise _no_such_name(name)
+        raise ValidationDNS(f"{name} has neither an A nor an AAAA record")
+
+    async def txt(self, name: str) -> tuple[bytes, ...]:
+        """The TXT records of a name, each with its strings joined; none if it has none. Raises
+        ValidationDNS."""
+        [result] = await self._ask([write_question(_to_wire(name), RecordType.TXT)])
+        if not isinstance(result, Answer):
+            raise _failed("TXT", name, result)
+        if result.code == ResponseCode.NXDOMAIN:
+            raise _no_such_name(name)
+        return result.records
+
+    async def caa(self, domain: str) -> CAASet:
+        """The first CAA set from `domain` upwards, the root left out (RFC 8659 section 3). Raises
+        ValidationDNS.
+
+        The name itself is always asked; answers about its parents are remembered for as long as they said.
+        """
+        _to_wire(domain)
+        labels = domain.lower().split(".")
+        names = [".".join(labels[depth:]) for depth in range(len(labels))]
+        for first in range(0, len(names), MAX_QUESTIONS):
+            level = names[first : first + MAX_QUESTIONS]
+            sets = await self._caa_level(level, fresh=domain.lower())
+            for name in level:
+                # In order: a failure above the first set found does not matter, one below it does.
+                found = sets[name]
+                if isinstance(found, Failure):
+                    raise _failed("CAA", name, found)
+                if found.records:
+                    return found
+        return CAASet(None)
+
+    async def _caa_level(self, names: Sequence[str], *, fresh: str) -> dict[str, CAASet | Failure]:
+        now = asyncio.get_running_loop().time()
+        sets: dict[str, CAASet | Failure] = {}
+        missing = []
+        for name in names:
+            if name != fresh and (known := self._cache.get(name, now)) is not None:
+                sets[name] = known
+            else:
+                missing.append(name)
+        if not missing:
+            return sets
+        questions = [write_question(_to_wire(name), RecordType.CAA) for name in missing]
+        for name, result in zip(missing, await self._ask(questions), strict=True):
+            if not isinstance(result, Answer):
+                sets[name] = result
+                continue
+            found = (
+                CAASet(name, tuple([to_caa(data) for data in result.records])) if result.records else _NOTHING
+            )
+            sets[name] = found
+            if name != fresh:
+                ttl = UNSAID_TTL_SECONDS if result.ttl is None else min(result.ttl, MAX_CACHE_SECONDS)
+                self._cache.put(name, found, now, ttl)
+        return sets
+
+    async def _ask(self, questions: list[bytes]) -> list[Answer | Failure]:
+        """One result per question, aliases followed to their end."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._attempts * self._timeout
+        results = await self._ask_once(questions)
+        for place, result in enumerate(results):
+            # A recursive resolver gives the whole chain. Where one does not, the rest is asked for.
+            steps = 0
+            while isinstance(result, Answer) and _is_unfinished(result):
+                if (steps := steps + result.aliases) > MAX_ALIASES:
+                    result = f"met a chain of CNAME records that is a loop or longer than {MAX_ALIASES}"
+                elif loop.time() > deadline:
+                    result = _SILENT
+                else:
+                    [result] = await self._ask_once([result.name + questions[place][-4:]])
+            results[place] = result
+        return results
+
+    async def _ask_once(self, questions: list[bytes]) -> list[Answer | Failure]:
+        results: list[Answer | Failure] = [_UNASKED] * len(questions)
+        plain: set[int] = set()
+        open_places = list(range(len(questions)))
+        async with self._free:
+            for attempt in range(self._attempts):
+                server = self._servers[attempt % len(self._servers)]
+                asked = [(place, questions[place], place not in plain) for place in open_places]
+                # The first try is the shortest: a lost datagram is the usual reason for silence.
+                await self._attempt(
+                    server, asked, results, self._timeout * 2 * (attempt + 1) / (self._attempts + 1)
+                )
+                for place in open_places:
+                    result = results[place]
+                    if isinstance(result, Answer) and result.code in (
+                        ResponseCode.FORMERR,
+                        ResponseCode.NOTIMP,
+                    ):
+                        plain.add(place)  # a resolver from before EDNS (RFC 6891 section 7)
+                open_places = [place for place in open_places if self._again(results[place], attempt)]
+                if not open_places:
+                    break
+        return [_settled(result) for result in results]
+
+    def _again(self, result: Answer | Failure, attempt: int) -> bool:
+        """Whether another try may do better: no answer, a query not understood, or a server not yet asked."""
+        if not isinstance(result, Answer):
+            return True
+        if result.code in (ResponseCode.NOERROR, ResponseCode.NXDOMAIN):
+            return False
+        return result.code in (ResponseCode.FORMERR, ResponseCode.NOTIMP) or attempt + 1 < len(self._servers)
+
+    async def _attempt(
+        self,
+        server: tuple[str, int],
+        asked: list[tuple[int, bytes, bool]],
+        results: list[Answer | Failure],
+        timeout: float,
+    ) -> None:
+        try:
+            exchange = _Exchange(server, asked)
+        except OSError:
+            for place, _, _ in asked:
+                results[place] = _UNREACHABLE
+            return
+        got = await exchange.run(timeout)
+        cut = []
+        for place, question, _ in asked:
+            results[place] = result = got.get(place, _SILENT)
+            if isinstance(result, Answer) and result.truncated:
+                cut.append((place, question))
+        if cut:
+            whole = await asyncio.gather(*[_ask_tcp(server, question, self._timeout) for _, question in cut])
+            for (place, _), result in zip(cut, whole, strict=True):
+                results[place] = result
+
+
+class _Exchange:
+    """Questions sent from one socket, and the wait for their answers. The questions are different ones:
+    several copies of the same would give a forger as many chances."""
+
+    def __init__(self, server: tuple[str, int], asked: Iterable[tuple[int, bytes, bool]]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._open: dict[int, tuple[int, bytes]] = {}
+        self._results: dict[int, Answer | Failure] = {}
+        family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
+        self._sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            # Connected: the kernel drops datagrams from anybody else, and tells when nobody listens there.
+            self._sock.connect(server)
+            for place, question, edns in asked:
+                ident = int.from_bytes(os.urandom(2), "big")
+                while ident in self._open:
+                    ident = int.from_bytes(os.urandom(2), "big")
+                self._open[ident] = (place, question)
+                self._sock.send(write_query(ident, question, edns=edns))
+        except BaseException:
+            self._sock.close()
+            raise
+
+    async def run(self, timeout: float) -> dict[int, Answer | Failure]:
+        """What came within `timeout` seconds, by place."""
+        timer = self._loop.call_later(timeout, self._finish)
+        descriptor = self._sock.fileno()
+        self._loop.add_reader(descriptor, self._read)
+        try:
+            await self._done
+        finally:
+            timer.cancel()
+            self._loop.remove_reader(descriptor)
+            self._sock.close()
+        return self._results
+
+    def _read(self) -> None:
+        try:
+            # Bounded: a flood of forged datagrams must not keep the event loop here.
+            for _ in range(len(self._open)):
+                self._take(self._sock.recv(_RECEIVE_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            for place, _ in self._open.values():
+                self._results[place] = _UNREACHABLE
+            self._open.clear()
+        if not self._open:
+            self._finish()
+
+    def _take(self, message: bytes) -> None:
+        ident = int.from_bytes(message[:2], "big")
+        if (waiting := self._open.get(ident)) is None or not answers(message, waiting[1]):
+            return  # not ours, or forged: the right one may still come
+        del self._open[ident]
+        try:
+            self._results[waiting[0]] = read_answer(message, waiting[1])
+        except BadMessage as exc:
+            self._results[waiting[0]] = f"got a malformed answer: {exc}"
+
+    def _finish(self) -> None:
+        if not self._done.done():
+            self._done.set_result(None)
+
+
+async def _ask_tcp(server: tuple[str, int], question: bytes, timeout: float) -> Answer | Failure:
+    """Ask again where an answer did not fit a datagram (RFC 7766). The resolver is configured, so no guard
+    here."""
+    ident = os.urandom(2)
+    query = ident + write_query(0, question)[2:]
+    writer = None
+    try:
+        async with asyncio.timeout(timeout):
+            reader, writer = await asyncio.open_connection(*server)
+            writer.write(len(query).to_bytes(2, "big") + query)
+            size = int.from_bytes(await reader.readexactly(2), "big")
+            message = await reader.readexactly(size)
+    except TimeoutError:
+        return _SILENT
+    except (OSError, asyncio.IncompleteReadError):
+        return _UNREACHABLE
+    finally:
+        if writer is not None:
+            writer.transport.abort()
+    if message[:2] != ident or not answers(message, question):
+        return "got an answer to another question"
+    try:
+        answer = read_answer(message, question)
+    except BadMessage as exc:
+        return f"got a malformed answer: {exc}"
+    return "got a truncated answer over TCP" if answer.truncated else answer
+
+
+class _Cache:
+    """CAA sets by name, each with its end; at most `entries`, the oldest leave first."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._sets: dict[str, tuple[float, CAASet]] = {}
+
+    def get(self, name: str, now: float) -> CAASet | None:
+        kept = self._sets.get(name)
+        return kept[1] if kept is not None and kept[0] > now else None
+
+    def put(self, name: str, found: CAASet, now: float, ttl: float) -> None:
+        self._sets.pop(name, None)
+        if ttl <= 0:
+            return
+        while len(self._sets) >= self._entries:
+            del self._sets[next(iter(self._sets))]
+        self._sets[name] = (now + ttl, found)
+
+
+def system_servers() -> tuple[tuple[str, int], ...]:
+    """The resolvers of this machine (/etc/resolv.conf), or the one on loopback where none is named."""
+    import dns.resolver  # slow, and only needed where no resolver is configured
+
+    try:
+        found = dns.resolver.Resolver().nameservers
+    except dns.resolver.NoResolverConfiguration:
+        found = []
+    return tuple((str(server), 53) for server in found if isinstance(server, str))[:3] or (("127.0.0.1", 53),)
+
+
+def _located(server: tuple[str, int]) -> tuple[str, int]:
+    """A resolver's address. Raises OSError at start rather than at the first validation."""
+    host, port = socket.getaddrinfo(*server, type=socket.SOCK_DGRAM)[0][4][:2]
+    return str(host), int(port)
+
+
+_NOTHING = CAASet(None)
+_UNASKED: Failure = "was not asked"
+_SILENT: Failure = "got no answer in time"
+_UNREACHABLE: Failure = "could not reach the resolver"
+
+
+def _is_unfinished(answer: Answer) -> bool:
+    """An alias whose target's records are neither there nor denied."""
+    return (
+        bool(answer.aliases)
+        and not answer.records
+        and answer.ttl is None
+        and answer.code == ResponseCode.NOERROR
+    )
+
+
+def _settled(result: Answer | Failure) -> Answer | Failure:
+    if not isinstance(result, Answer) or result.code in (ResponseCode.NOERROR, ResponseCode.NXDOMAIN):
+        return result
+    try:
+        return f"was answered {ResponseCode(result.code).name}"
+    except ValueError:
+        return f"was answered with response code {result.code}"
+
+
+def _to_wire(name: str) -> bytes:
+    try:
+        return write_name(name)
+    except BadName as exc:
+        raise ValidationDNS(f'"{name[:300]}" cannot be asked for in DNS: it {exc}') from exc
+
+
+def _failed(kind: str, name: str, failure: Failure) -> ValidationDNS:
+    return ValidationDNS(f"the DNS query for {kind} records of {name} {failure}")
+
+
+def _no_such_name(name: str) -> ValidationDNS:
+    return ValidationDNS(f"DNS has no name {name} (NXDOMAIN)")

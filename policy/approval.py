@@ -1,0 +1,49 @@
+"""Approve and reject held orders; nobody approves what they asked for."""
+
+from __future__ import annotations
+
+from ca_core.clock import Clock
+from policy.audit import AuditEvent, AuditTag
+from policy.fulfilment import Fulfilment
+from policy.order import Order, OrderEvent, OrderStatus, StoredProblem, advance
+from policy.problems import Forbidden, NotReady, OrderConflict, UnknownOrder
+from policy.store import CREDENTIAL, ORDER, Conflict, Store, Unit
+
+
+class Approval:
+    """What a person decides about a held order."""
+
+    def __init__(self, store: Store, fulfilment: Fulfilment, clock: Clock) -> None:
+        self._store = store
+        self._fulfilment = fulfilment
+        self._clock = clock
+
+    async def approve(self, order_id: str, approver: str) -> Order:
+        """Issue a held order. Raises UnknownOrder, NotReady, Forbidden (its own requester), what the rules object to."""
+        return await self._fulfilment.approve(await self._held(order_id, approver), approver)
+
+    async def reject(self, order_id: str, approver: str, why: str) -> Order:
+        """End a held order. Raises UnknownOrder, NotReady, OrderConflict."""
+        order = await self._held(order_id, approver)
+        now = self._clock()
+        problem = StoredProblem.of(Forbidden(f"the order was rejected: {why}"))
+        rejected = advance(order, OrderEvent.FAIL, now, problem=problem)
+        unit = Unit()
+        unit.save(rejected)
+        unit.audit(AuditEvent(AuditTag.ORDER_FAILED, now, approver, f"order:{order.id}", {"rejected": why}))
+        try:
+            await self._store.commit(unit)
+        except Conflict as conflict:
+            raise OrderConflict("the order was decided at the same time") from conflict
+        return rejected
+
+    async def _held(self, order_id: str, approver: str) -> Order:
+        order = await self._store.one(ORDER, order_id)
+        if order is None:
+            raise UnknownOrder(f"there is no order {order_id}")
+        if order.status is not OrderStatus.HELD:
+            raise NotReady(f'the order is "{order.status}": nothing waits for a decision')
+        credential = await self._store.one(CREDENTIAL, order.credential)
+        if credential is not None and approver == f"user:{credential.user}":
+            raise Forbidden("nobody decides about their own order")
+        return order

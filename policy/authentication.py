@@ -1,0 +1,239 @@
+"""Claim -> Principal for every kind of credential. The one place where it is decided who speaks.
+
+Unknown names, wrong secrets and foreign certificates are answered alike, after like work, so that an answer does
+not tell which credentials exist. What is proven but may not be used now is said plainly: the holder should know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+
+import argon2
+
+from ca_core.clock import Clock
+from ca_core.status import CertificateState
+from ca_core.trust import PathError, TrustAnchors
+from policy.account import Account, AccountStatus
+from policy.catalogue import Catalogue
+from policy.credential import (
+    AccountClaim,
+    AuthenticationMethod,
+    BindingClaim,
+    CertificateClaim,
+    Claim,
+    Credential,
+    CredentialState,
+    CredentialType,
+    OpenClaim,
+    PasswordClaim,
+    Principal,
+    Requester,
+    SecretForm,
+    StoredSecret,
+)
+from policy.mount import Mount
+from policy.problems import AccountBindingRequired, Forbidden, Problem, Unauthenticated
+from policy.sealing import Sealing, Secret, fingerprint
+from policy.store import CERTIFICATE_BY_DIGEST, CERTIFICATE_STATUS, Store
+
+_SAID = {
+    CredentialState.PENDING: "is not valid yet",
+    CredentialState.SUSPENDED: "is suspended",
+    CredentialState.REVOKED: "is revoked",
+    CredentialState.EXPIRED: "has expired",
+}
+
+ARGON2_AT_ONCE = 2
+"""Slow hashes computed at the same time: each takes 100 ms of a core, and anybody may ask for one."""
+
+
+class Authentication:
+    """Decides what claims prove at a mount."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, sealing: Sealing, clock: Clock) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._sealing = sealing
+        self._clock = clock
+        self._hasher = argon2.PasswordHasher()
+        self._slow = asyncio.Semaphore(ARGON2_AT_ONCE)
+        self._nobody = sealing.hash(Secret(b"nobody"))
+
+    async def authenticate(self, mount: Mount, claims: Sequence[Claim], address: str) -> Principal:
+        """What these claims prove. All of them must be good and speak for one credential.
+
+        Raises Unauthenticated, Forbidden, AccountBindingRequired.
+        """
+        if not claims:
+            raise Unauthenticated("authentication is needed: no credential was shown")
+        principals = [await self._one(mount, claim, address) for claim in claims]
+        first = principals[0]
+        if any(other.credential.id != first.credential.id for other in principals[1:]):
+            raise Unauthenticated("the password and the certificate belong to different credentials")
+        self.check_usable(first.credential, mount, address)
+        for principal in principals:
+            if principal.certificate_der is not None:
+                return principal
+        return first
+
+    def check_usable(self, credential: Credential, mount: Mount, address: str) -> None:
+        """That a proven credential may be used here and now. Raises Forbidden."""
+        if credential.type != mount.protocol or (credential.mounts and mount.key not in credential.mounts):
+            raise Forbidden(f"this credential may not be used at {mount.key}", credential=credential.id)
+        state = credential.at(self._clock())
+        if state is not CredentialState.ACTIVE:
+            raise Forbidden(f"the credential {_SAID[state]}", credential=credential.id)
+        if credential.allowed_cidrs and not _within(address, credential.allowed_cidrs):
+            raise Forbidden("the credential may not be used from this address", credential=credential.id)
+
+    async def _one(self, mount: Mount, claim: Claim, address: str) -> Principal:
+        match claim:
+            case AccountClaim(account):
+                return await self._account(mount, account, address)
+            case BindingClaim():
+                return await self._binding(mount, claim, address)
+            case PasswordClaim():
+                return await self._password(mount, claim, address)
+            case CertificateClaim():
+                return await self._certificate(mount, claim, address)
+            case OpenClaim():
+                return await self._open(mount, address)
+
+    async def _account(self, mount: Mount, account: Account, address: str) -> Principal:
+        if account.mount != mount.key:
+            raise Unauthenticated("the account belongs to another directory")
+        if account.status is not AccountStatus.VALID:
+            raise Unauthenticated(f"the account is {account.status}", account=account.id)
+        credential = await self._catalogue.credential(account.credential)
+        if credential is None:
+            raise Forbidden("the credential of this account is gone", account=account.id)
+        return Principal(credential, Requester("account", account.id), mount.key, address, account=account)
+
+    async def _binding(self, mount: Mount, claim: BindingClaim, address: str) -> Principal:
+        kind = CredentialType(mount.protocol)
+        credential = await self._catalogue.credential_by_identifier(kind, claim.kid)
+        usable = credential is not None and credential.method is AuthenticationMethod.EAB
+        # A credential that does not exist is checked against a key that nobody has, in the same time.
+        keys = self._opened(credential) if credential is not None and usable else [Secret(self._nobody)]
+        problem: Problem = Unauthenticated("the external account binding is not valid")
+        for key in keys:
+            try:
+                claim.verify(key)
+            except Unauthenticated:
+                continue
+            if credential is not None and usable:
+                return Principal(credential, Requester("credential", credential.id), mount.key, address)
+        raise problem
+
+    def _opened(self, credential: Credential) -> list[Secret]:
+        now = self._clock()
+        return [
+            self._sealing.open(secret.value, credential.id)
+            for secret in credential.secrets
+            if secret.form is SecretForm.SEALED and (secret.expires is None or secret.expires > now)
+        ] or [Secret(self._nobody)]
+
+    async def _password(self, mount: Mount, claim: PasswordClaim, address: str) -> Principal:
+        kind = CredentialType(mount.protocol)
+        credential = await self._catalogue.credential_by_identifier(kind, claim.username)
+        secrets: tuple[StoredSecret, ...] = ()
+        if credential is not None and credential.method is AuthenticationMethod.PASSWORD:
+            secrets = credential.secrets
+        if not await self._password_matches(claim.password, secrets) or credential is None:
+            raise Unauthenticated("user name or password is wrong", credential=credential.id if credential else None)
+        return Principal(credential, Requester("credential", credential.id), mount.key, address)
+
+    async def _password_matches(self, password: Secret, secrets: tuple[StoredSecret, ...]) -> bool:
+        now = self._clock()
+        hashed = self._sealing.hash(password)
+        found = False
+        for secret in secrets:
+            if secret.expires is not None and secret.expires <= now:
+                continue
+            if secret.form is SecretForm.HMAC:
+                found |= self._sealing.matches(password, secret.value)
+            elif secret.form is SecretForm.ARGON2ID:
+                found |= await self._argon2(password, secret.value)
+        if not secrets:
+            found = hashed == b""  # like work for a name that does not exist
+        return found
+
+    async def _argon2(self, password: Secret, stored: bytes) -> bool:
+        async with self._slow:
+            return await asyncio.to_thread(self._verify, password.reveal(), stored.decode())
+
+    def _verify(self, password: bytes, stored: str) -> bool:
+        try:
+            return self._hasher.verify(stored, password)
+        except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+            return False
+
+    async def _certificate(self, mount: Mount, claim: CertificateClaim, address: str) -> Principal:
+        digest = fingerprint(claim.certificate)
+        found = await self._store.one(CERTIFICATE_BY_DIGEST, digest)
+        if found is not None:
+            stored, der = found
+            await self._check_own(stored.serial, stored.not_after)
+            credential = await self._catalogue.credential(stored.credential)
+            if credential is None:
+                raise Unauthenticated("the client certificate belongs to no credential")
+            requester = Requester("certificate", stored.serial)
+            return Principal(
+                credential, requester, mount.key, address, certificate=stored.serial, certificate_der=der
+            )
+        credential = await self._foreign(mount, claim, digest)
+        requester = Requester("certificate", f"sha256:{digest}")
+        return Principal(credential, requester, mount.key, address, certificate_der=claim.certificate)
+
+    async def _check_own(self, serial: str, not_after: object) -> None:
+        """A certificate of ours counts while it is valid: neither expired nor revoked, on hold or unconfirmed."""
+        status = await self._store.one(CERTIFICATE_STATUS, serial)
+        if status is None or status.state is not CertificateState.VALID:
+            said = status.state.replace("_", " ") if status else "unknown"
+            raise Forbidden(f"the client certificate is {said}", certificate=serial)
+        if status.not_after < self._clock():
+            raise Forbidden("the client certificate has expired", certificate=serial)
+
+    async def _foreign(self, mount: Mount, claim: CertificateClaim, digest: str) -> Credential:
+        """The credential of a certificate that is not ours: named by its own digest, or by its anchor's.
+
+        An anchor of the mount stands for every device of one maker (RFC 7030 section 3.1, Implicit TA database).
+        """
+        kind = CredentialType(mount.protocol)
+        candidates = [f"sha256:{digest}"]
+        for anchor in mount.anchors:
+            try:
+                TrustAnchors((anchor,)).validate(claim.certificate, claim.chain, self._clock())
+            except PathError:
+                continue
+            candidates.append(f"anchor:{fingerprint(anchor)}")
+        if len(candidates) > 1:
+            for identifier in candidates:
+                credential = await self._catalogue.credential_by_identifier(kind, identifier)
+                if credential is not None and credential.method is AuthenticationMethod.CERTIFICATE:
+                    return credential
+        raise Unauthenticated("the client certificate belongs to no credential", certificate=digest)
+
+    async def _open(self, mount: Mount, address: str) -> Principal:
+        if mount.open_credential is None:
+            raise AccountBindingRequired(
+                "this directory takes accounts with an external account binding only: ask its administrator for one"
+            )
+        credential = await self._catalogue.credential(mount.open_credential)
+        if credential is None or credential.method is not AuthenticationMethod.NONE:
+            raise Forbidden("this directory is closed")
+        return Principal(credential, Requester("credential", credential.id), mount.key, address)
+
+
+@lru_cache(maxsize=4096)
+def _within(address: str, networks: tuple[str, ...]) -> bool:
+    try:
+        caller = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(caller, ipaddress.IPv6Address) and caller.ipv4_mapped is not None:
+        caller = caller.ipv4_mapped
+    return any(caller in ipaddress.ip_network(network) for network in networks)

@@ -1,0 +1,184 @@
+"""API credentials: kind, scope, state, secrets; Claim (what a client shows) and Principal (what it proves)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from policy.account import Account
+from policy.ids import CredentialId
+from policy.sealing import Secret
+
+
+class CredentialType(StrEnum):
+    """One per door: a credential presented at any other door is refused."""
+
+    ACME = "acme"
+    REST = "rest"
+    EST = "est"
+    SCEP = "scep"
+    CMP = "cmp"
+    WAEP = "waep"
+
+
+class CredentialState(StrEnum):
+    """Revoked is terminal. Expiry is seen by the clock."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+class AuthenticationMethod(StrEnum):
+    """How the holder of a credential proves it."""
+
+    NONE = "none"
+    """Nothing to show: the built-in credential behind an ACME mount without external account binding."""
+    EAB = "eab"
+    """ACME external account binding: a MAC under the shared secret (RFC 8555 section 7.3.4)."""
+    PASSWORD = "password"  # noqa: S105 - the method's name
+    """User name and password (RFC 7617)."""
+    CERTIFICATE = "certificate"
+    """A TLS client certificate."""
+    ACCESS_KEY = "access-key"
+    OAUTH = "oauth"
+    SHARED_SECRET = "shared-secret"  # noqa: S105 - the method's name
+    KERBEROS = "kerberos"
+
+
+class SecretForm(StrEnum):
+    """How a secret is kept: hashed under the pepper, argon2id for people's passwords, sealed when it is needed."""
+
+    HMAC = "hmac"
+    ARGON2ID = "argon2id"
+    SEALED = "sealed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """One secret of a credential, as kept. During a rotation's overlap there are two."""
+
+    form: SecretForm
+    value: bytes
+    created: datetime
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An API credential (DESIGN.md section 3). `identifier` is what the client calls it: EAB kid, user name.
+
+    `products` are product names, the first the default. `mounts` are the keys of the mounts where it may be used
+    ("est/default"); empty means every mount of its type. `use_limit` bounds how often it may be used for issuing
+    (for ACME: how many accounts may be bound with it); the count itself is the store's.
+    """
+
+    id: CredentialId
+    type: CredentialType
+    identifier: str
+    user: str
+    group: str
+    products: tuple[str, ...]
+    method: AuthenticationMethod
+    state: CredentialState
+    created: datetime
+    mounts: tuple[str, ...] = ()
+    secrets: tuple[StoredSecret, ...] = ()
+    not_before: datetime | None = None
+    expires: datetime | None = None
+    use_limit: int | None = None
+    allowed_cidrs: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
+    revoked_at: datetime | None = None
+    revoked_reason: str | None = None
+    version: int = 1
+
+    def at(self, now: datetime) -> CredentialState:
+        """The state as it counts now."""
+        if self.state is CredentialState.ACTIVE:
+            if self.expires is not None and self.expires <= now:
+                return CredentialState.EXPIRED
+            if self.not_before is not None and now < self.not_before:
+                return CredentialState.PENDING
+        return self.state
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordClaim:
+    """User name and password, sent over TLS (RFC 7617)."""
+
+    username: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateClaim:
+    """A client certificate whose private key the TLS handshake proved: DER of the leaf and of what came with it."""
+
+    certificate: bytes
+    chain: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BindingClaim:
+    """An ACME external account binding. `verify` checks the MAC with a candidate key; it raises Unauthenticated.
+
+    The function comes to the secret, not the secret to the door (LAYOUT section 7).
+    """
+
+    kid: str
+    verify: Callable[[Secret], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountClaim:
+    """An ACME account whose key verified the request's signature."""
+
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClaim:
+    """Nothing shown: only a mount with an `open_credential` accepts it."""
+
+
+Claim = PasswordClaim | CertificateClaim | BindingClaim | AccountClaim | OpenClaim
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who speaks, as far as proven: kind ("account", "user", "certificate"), name, and proven attributes."""
+
+    kind: str
+    id: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """What authentication proved. Only `policy.authentication` makes one.
+
+    `certificate` is the serial (hex) of the client certificate when one of ours was shown; `certificate_der` its bytes.
+    """
+
+    credential: Credential
+    requester: Requester
+    mount: str
+    address: str
+    account: Account | None = None
+    certificate: str | None = None
+    certificate_der: bytes | None = None
+
+    @property
+    def owner(self) -> str:
+        """Who owns what this principal makes: the ACME account, else the credential."""
+        return self.account.id if self.account is not None else self.credential.id

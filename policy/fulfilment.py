@@ -1,0 +1,397 @@
+"""Ready order -> rules -> signing core -> certificate, in two commits; finishes what a crash left.
+
+    prepare (template, lints) → judge the to-be-signed bytes
+      → commit 1: guards (credential, account, product, key), order `processing`, issuance reserved, audit
+      → await the signature
+      → commit 2: certificate, its state, order `valid`, audit
+
+The guards of commit 1 are where a revocation bites: nothing begins to be signed after it (DESIGN.md section 3). What
+was past commit 1 when the process ended is signed again from its recorded bytes; signatures are deterministic, so it
+is the identical certificate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ca_core.authority import CertificateAuthority
+from ca_core.clock import Clock
+from ca_core.csr import CertificationRequest
+from ca_core.issuance import Decision, IssuanceRequest, IssuedCertificate, Prepared
+from ca_core.ledger import Issuance, IssuanceStage, serial_hex
+from ca_core.names import common_name
+from policy.audit import AuditEvent, AuditTag
+from policy.authorizing import Authorizing
+from policy.catalogue import Catalogue
+from policy.credential import Credential, CredentialType, Principal
+from policy.order import (
+    Authorization,
+    AuthorizationStatus,
+    Identifier,
+    NewOrder,
+    Order,
+    OrderEvent,
+    OrderStatus,
+    Step,
+    StoredProblem,
+    advance,
+)
+from policy.problems import (
+    BadPublicKey,
+    Forbidden,
+    Internal,
+    NotReady,
+    OrderConflict,
+    Problem,
+    Unavailable,
+    UnknownProduct,
+)
+from policy.product import Product
+from policy.rules import Case, Judged, judge
+from policy.rules.approval import needs_approval
+from policy.rules.standard import ON_CERTIFICATE, ON_REQUEST
+from policy.sealing import fingerprint
+from policy.store import (
+    ACCOUNT_KEY_IN_USE,
+    CREDENTIAL,
+    ISSUANCE_OF_ORDER,
+    ISSUANCES_OPEN,
+    KEY_BLOCKED,
+    ORDER,
+    Conflict,
+    Store,
+    StoreUnavailable,
+    Unit,
+    stored_certificate,
+    translate_conflict,
+)
+
+_encode = msgspec.json.encode
+
+
+class Fulfilment:
+    """Takes an order from `ready` to its end."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        ca: CertificateAuthority,
+        authorizing: Authorizing,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._ca = ca
+        self._authorizing = authorizing
+        self._clock = clock
+
+    # ----------------------------------------------------------------- the way of every order
+
+    async def fulfil(
+        self, principal: Principal, order: Order, request: CertificationRequest, *, unit: Unit | None = None
+    ) -> Order:
+        """Judge, reserve, sign and record. The order comes back `valid`, `held`, or `processing` when signing waits.
+
+        With a `unit`, the order is a new one that this unit shall write (one-step protocols save a commit). Raises
+        what the rules object to, NotReady, Forbidden; the stored order is then as it was.
+        """
+        fresh = unit is not None
+        unit = unit or Unit()
+        now = self._clock()
+        if order.status is not OrderStatus.READY:
+            return self._again(order, request)
+        if order.expires <= now:
+            raise NotReady("the order has expired: place a new one")
+        product = await self._catalogue.product_version(order.product, order.product_version)
+        trace, prepared = await self._decide(principal.credential, order, product, request)
+        self._guard(unit, principal.credential, order, request, now)
+        why_held = needs_approval(Case(product, principal.credential, order.identifiers))
+        if why_held:
+            step = Step("approval", "held", why_held)
+            held = advance(order, OrderEvent.HOLD, now, request=request, trace=(*order.trace, *trace, step))
+            self._write(unit, held, fresh)
+            unit.audit(_event(AuditTag.ORDER_HELD, now, str(principal.requester), order, {"why": why_held}))
+            return await self._commit_order(unit, held)
+        return await self._issue(unit, order, OrderEvent.FINALIZE, request, prepared, trace, str(principal.requester), fresh)
+
+    async def approve(self, order: Order, approver: str) -> Order:
+        """Issue a held order, after judging it again. Raises what the rules object to now, NotReady."""
+        credential = await self._store.one(CREDENTIAL, order.credential)
+        if order.status is not OrderStatus.HELD or order.request is None or credential is None:
+            raise NotReady(f'the order is "{order.status}": there is nothing to approve')
+        product = await self._catalogue.product_version(order.product, order.product_version)
+        trace, prepared = await self._decide(credential, order, product, order.request)
+        unit = Unit()
+        self._guard(unit, credential, order, order.request, self._clock())
+        unit.audit(_event(AuditTag.ORDER_APPROVED, self._clock(), approver, order, {}))
+        step = Step("approval", "approved", f"by {approver}")
+        return await self._issue(
+            unit, order, OrderEvent.APPROVE, order.request, prepared, (*trace, step), approver, False
+        )
+
+    def _again(self, order: Order, request: CertificationRequest) -> Order:
+        """The same request for an order that is under way or done is the client asking again: it gets the order."""
+        if order.request is not None and order.request.der == request.der and order.status in (
+            OrderStatus.PROCESSING,
+            OrderStatus.VALID,
+            OrderStatus.HELD,
+        ):
+            return order
+        owed = "" if order.status is not OrderStatus.PENDING else ": authorizations are still owed"
+        raise NotReady(f'the order is "{order.status}", not "ready"{owed}')
+
+    async def _decide(
+        self, credential: Credential, order: Order, product: Product, request: CertificationRequest
+    ) -> tuple[tuple[Step, ...], Prepared]:
+        """Judge the request, prepare, judge the to-be-signed bytes. Raises the Problem of what objects."""
+        authorizations = await self._authorizing.read(order.authorizations)
+        await self._authorizing.check_caa_again(authorizations)
+        digest = fingerprint(request.spki)
+        case = Case(
+            product=product,
+            credential=credential,
+            identifiers=order.identifiers,
+            group=await self._catalogue.group(credential.group),
+            request=request,
+            account_key=credential.type is CredentialType.ACME
+            and bool(await self._store.one(ACCOUNT_KEY_IN_USE, digest)),
+            key_blocked=bool(await self._store.one(KEY_BLOCKED, digest)),
+            proven=_proven(authorizations, self._clock()),
+        )
+        steps = judge(case, ON_REQUEST)
+        prepared = self._ca.prepare(
+            IssuanceRequest(
+                issuer=product.issuer,
+                profile=product.profile,
+                spki=request.spki,
+                key_type=request.key_type,
+                subject=request.subject,
+                names=order.identifiers,
+                not_before=order.not_before,
+                not_after=order.not_after,
+            )
+        )
+        steps += judge(replace(case, judged=read_judged(prepared)), ON_CERTIFICATE)
+        lints = Step("lint", "passed", f"profile {prepared.profile_name} v{prepared.profile_version}")
+        return (*steps, lints), prepared
+
+    def _guard(
+        self, unit: Unit, credential: Credential, order: Order, request: CertificationRequest, now: datetime
+    ) -> None:
+        """What has to hold inside the transaction of commit 1, however stale what was read before."""
+        if credential.use_limit is not None and credential.type is not CredentialType.ACME:
+            unit.credential_spend(credential.id, now)
+        else:
+            unit.credential_active(credential.id, now)
+        if order.account is not None:
+            unit.account_valid(order.account)
+        unit.product_active(order.product)
+        unit.mount_active(order.mount)
+        unit.key_not_blocked(request.spki)
+
+    async def _issue(
+        self,
+        unit: Unit,
+        order: Order,
+        event: OrderEvent,
+        request: CertificationRequest,
+        prepared: Prepared,
+        trace: tuple[Step, ...],
+        actor: str,
+        fresh: bool,
+    ) -> Order:
+        now = self._clock()
+        processing = advance(order, event, now, request=request, trace=(*order.trace, *trace))
+        decision = Decision(order.id, prepared.digest, _encode(trace))
+        token = self._ca.reserve(prepared, decision, unit)
+        self._write(unit, processing, fresh)
+        unit.audit(_event(AuditTag.ORDER_PROCESSING, now, actor, order, {"serial": token.id}))
+        try:
+            receipt = await self._store.commit(unit)
+        except Conflict as conflict:
+            return await self._conflicted(conflict, order, request)
+        except StoreUnavailable as fault:
+            raise Unavailable("the store cannot write at the moment", retry_after=30) from fault
+        try:
+            issued = await self._ca.sign(token, receipt)
+        except Problem as problem:
+            return await self._void(processing, token.id, problem, actor)
+        return await self._record(processing, issued, request.key_type, actor)
+
+    async def _record(self, order: Order, issued: IssuedCertificate, key_type: str, actor: str) -> Order:
+        """Commit 2. When the store fails now, the order stays `processing` and recovery finishes it."""
+        now = self._clock()
+        serial = serial_hex(issued.serial)
+        valid = advance(order, OrderEvent.ISSUE, now, issuer_id=issued.issuer_id, serial=serial)
+        stored = stored_certificate(valid, issued, key_type, order.credential)
+        unit = Unit()
+        self._ca.record(issued, unit)
+        unit.certificate(stored, issued.der)
+        unit.save(valid)
+        detail = {
+            "order": order.id,
+            "credential": order.credential,
+            "product": f"{order.product} v{order.product_version}",
+            "issuer": issued.issuer,
+            "sha256": stored.sha256,
+            "names": [str(name) for name in stored.names],
+            "not_after": issued.not_after,
+        }
+        unit.audit(AuditEvent(AuditTag.CERTIFICATE_ISSUED, now, actor, f"certificate:{serial}", detail))
+        try:
+            await self._store.commit(unit)
+        except Conflict:
+            # Recovery, or another server object, finished it first: the recorded outcome counts.
+            return await self._stored(order)
+        except StoreUnavailable:
+            return order
+        return valid
+
+    # ----------------------------------------------------------------- when it does not go straight
+
+    def _write(self, unit: Unit, order: Order, fresh: bool) -> None:
+        if fresh:
+            unit.insert(order)
+        else:
+            unit.save(order)
+
+    async def _commit_order(self, unit: Unit, order: Order) -> Order:
+        try:
+            await self._store.commit(unit)
+        except Conflict as conflict:
+            assert order.request is not None
+            return await self._conflicted(conflict, order, order.request)
+        except StoreUnavailable as fault:
+            raise Unavailable("the store cannot write at the moment", retry_after=30) from fault
+        return order
+
+    async def _conflicted(self, conflict: Conflict, order: Order, request: CertificationRequest) -> Order:
+        """A guard was missed: another finalize was first, or somebody was revoked meanwhile."""
+        now_stored = await self._store.one(ORDER, order.id)
+        if now_stored is not None and now_stored.status is not order.status and conflict.statement in _RACED:
+            return self._again(now_stored, request)
+        raise translate_conflict(conflict, GUARD_PROBLEMS) from conflict
+
+    async def _stored(self, order: Order) -> Order:
+        found = await self._store.one(ORDER, order.id)
+        return order if found is None else found
+
+    async def _void(self, order: Order, issuance: str, problem: Problem, actor: str) -> Order:
+        """Signing failed for good: the serial is void, the order ends, and both are written down together."""
+        now = self._clock()
+        failed = advance(order, OrderEvent.FAIL, now, problem=StoredProblem.of(problem))
+        unit = Unit()
+        unit.finish_issuance(issuance, IssuanceStage.VOID)
+        unit.save(failed)
+        detail = {"problem": problem.kind, "detail": problem.detail}
+        unit.audit(AuditEvent(AuditTag.ISSUANCE_VOIDED, now, actor, f"issuance:{issuance}", detail))
+        unit.audit(_event(AuditTag.ORDER_FAILED, now, actor, order, detail))
+        try:
+            await self._store.commit(unit)
+        except (Conflict, StoreUnavailable):
+            return await self._stored(order)
+        return failed
+
+    async def _void_orphan(self, issuance: Issuance) -> None:
+        unit = Unit()
+        unit.finish_issuance(issuance.id, IssuanceStage.VOID)
+        tag, actor = AuditTag.ISSUANCE_VOIDED, "system:recovery"
+        unit.audit(AuditEvent(tag, self._clock(), actor, f"issuance:{issuance.id}", {"order": issuance.order}))
+        await self._store.commit(unit)
+
+    # ----------------------------------------------------------------- recovery
+
+    async def finish_open(self, limit: int = 1000) -> int:
+        """Finish issuances that a crash left between its two commits; how many there were.
+
+        Called at start, before a port opens, and by the worker for what a failing store left. The decision was
+        recorded in commit 1, so what was decided is what is signed.
+        """
+        finished = 0
+        for issuance in await self._store.many(ISSUANCES_OPEN, limit):
+            if await self._finish(issuance):
+                finished += 1
+        return finished
+
+    async def finish_order(self, order_id: str) -> None:
+        """As finish_open, for one order."""
+        issuance = await self._store.one(ISSUANCE_OF_ORDER, order_id)
+        if issuance is not None:
+            await self._finish(issuance)
+
+    async def _finish(self, issuance: Issuance) -> bool:
+        order = await self._store.one(ORDER, issuance.order)
+        if order is None or order.status is not OrderStatus.PROCESSING or order.request is None:
+            # A key of the service's own (it makes a new one), never an order: those are reserved with their status.
+            await self._void_orphan(issuance)
+            return True
+        try:
+            issued = await self._ca.resume(issuance)
+        except Problem as problem:
+            await self._void(order, issuance.id, problem, "system:recovery")
+            return True
+        unit = Unit()
+        tag, now = AuditTag.ISSUANCE_RESUMED, self._clock()
+        unit.audit(AuditEvent(tag, now, "system:recovery", f"issuance:{issuance.id}", {"order": order.id}))
+        await self._store.commit(unit)
+        await self._record(order, issued, order.request.key_type, "system:recovery")
+        return True
+
+
+_RACED = frozenset({"order_save", "issuance_insert", "order_insert"})
+
+GUARD_PROBLEMS: dict[str, Problem] = {
+    "credential_active": Forbidden("the credential is not active any more"),
+    "credential_spend": Forbidden("the credential is not active any more, or used up"),
+    "account_valid": Forbidden("the account is not valid any more"),
+    "product_active": UnknownProduct("the product is not active any more"),
+    "mount_active": Forbidden("this door is closed"),
+    "key_not_blocked": BadPublicKey("this public key was reported as compromised and is blocked: make a new key pair"),
+    "order_save": OrderConflict("the order was changed at the same time: look at it again"),
+    "order_insert": OrderConflict("the same request is being served already: ask again"),
+    "issuance_insert": OrderConflict("the order is being served already: ask again"),
+}
+"""What a missed guard of commit 1 means to the client."""
+
+
+def _event(tag: AuditTag, at: datetime, actor: str, order: Order, detail: dict[str, Any]) -> AuditEvent:
+    return AuditEvent(tag, at, actor, f"order:{order.id}", detail)
+
+
+def _proven(authorizations: tuple[Authorization, ...], now: datetime) -> frozenset[Identifier]:
+    return frozenset(
+        Identifier(one.identifier.type, ("*." if one.wildcard else "") + one.identifier.value)
+        for one in authorizations
+        if one.at(now) is AuthorizationStatus.VALID
+    )
+
+
+def placed_event(order: Order, actor: str, new: NewOrder, address: str) -> AuditEvent:
+    """The event of an order's placing."""
+    detail = {
+        "credential": order.credential,
+        "product": f"{order.product} v{order.product_version}",
+        "mount": order.mount,
+        "kind": new.kind,
+        "identifiers": [str(one) for one in order.identifiers],
+        "address": address,
+    }
+    return _event(AuditTag.ORDER_PLACED, order.created, actor, order, detail)
+
+
+def read_judged(prepared: Prepared) -> Judged:
+    """What the to-be-signed certificate says, from its bytes as they were parsed for the lints."""
+    content = prepared.content
+    return Judged(
+        names=content.names,
+        common_name=common_name(content.subject),
+        spki=content.spki,
+        not_before=content.not_before,
+        not_after=content.not_after,
+        ca=content.is_ca,
+    )

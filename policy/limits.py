@@ -1,0 +1,74 @@
+"""Rate limits as data: so many of one thing in so much time, by generic cell rate (GCRA).
+
+A limit is written "300/3h". The state of one key is one number, the theoretical arrival time, so nothing has to be
+swept but what lies in the past. Limits of this kind live in the process that owns the store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from policy.problems import RateLimited
+
+_FORM = re.compile(r"(\d+)/(\d*)([smhd])")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+MAX_KEYS = 100_000
+"""Keys kept per server; beyond, those whose time has passed are dropped, then the oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `count` within `seconds`, all at once or spread."""
+
+    count: int
+    seconds: int
+
+    @classmethod
+    def read(cls, text: str) -> Limit:
+        """Read "300/3h", "10/m". Raises ValueError with the form wanted."""
+        match = _FORM.fullmatch(text)
+        if match is None or int(match[1]) == 0:
+            raise ValueError(f'"{text}" is not a limit: write a count and a time, as in "300/3h" (units s, m, h, d)')
+        return cls(int(match[1]), int(match[2] or 1) * _UNIT_SECONDS[match[3]])
+
+
+class Limits:
+    """All limits of a server. `now` gives monotonic seconds."""
+
+    def __init__(self, limits: Mapping[str, Limit], now: Callable[[], float]) -> None:
+        """`limits` by what they count: "new_accounts_per_address", "new_orders_per_account", …"""
+        self._limits = dict(limits)
+        self._now = now
+        self._arrival: dict[tuple[str, str], float] = {}
+
+    def take(self, name: str, key: str, what: str, *, count: bool = True) -> None:
+        """Count one. Raises RateLimited, with the seconds to wait, when it is one too many; unknown names pass.
+
+        Without `count` it only looks: for what is counted later, when it failed.
+        """
+        limit = self._limits.get(name)
+        if limit is None:
+            return
+        now = self._now()
+        step = limit.seconds / limit.count
+        arrival = max(self._arrival.get((name, key), now), now)
+        wait = arrival + step - limit.seconds - now
+        if wait > 0:
+            seconds = int(wait) + 1
+            raise RateLimited(
+                f"too many {what}: {limit.count} per {limit.seconds} seconds are allowed; try again in {seconds} seconds",
+                retry_after=seconds,
+                limit=name,
+            )
+        if not count:
+            return
+        if len(self._arrival) >= MAX_KEYS:
+            self._drop(now)
+        self._arrival[(name, key)] = arrival + step
+
+    def _drop(self, now: float) -> None:
+        self._arrival = {key: arrival for key, arrival in self._arrival.items() if arrival > now}
+        while len(self._arrival) >= MAX_KEYS:
+            self._arrival.pop(next(iter(self._arrival)))

@@ -1,0 +1,258 @@
+"""The one order model behind every door: values, statuses and the table of allowed transitions.
+
+Words are those of RFC 8555 section 7.1.3 where it has one, and of certificate services where it has none.
+`advance()` is the only way to change a status; it refuses what is not in TRANSITIONS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from ca_core.csr import CertificationRequest
+from ca_core.names import Identifier, IdentifierType
+from policy.ids import AuthorizationId, CredentialId, OrderId
+from policy.problems import NotReady, Problem
+
+__all__ = [
+    "OPEN",
+    "TERMINAL",
+    "TRANSITIONS",
+    "Authorization",
+    "AuthorizationStatus",
+    "Challenge",
+    "ChallengeStatus",
+    "Identifier",
+    "IdentifierType",
+    "NewOrder",
+    "Order",
+    "OrderEvent",
+    "OrderKind",
+    "OrderStatus",
+    "Step",
+    "StoredProblem",
+    "advance",
+]
+
+
+class OrderStatus(StrEnum):
+    """Where an order stands (LAYOUT: docs/issuance.md draws this from TRANSITIONS)."""
+
+    DRAFT = "draft"
+    PENDING = "pending"
+    READY = "ready"
+    HELD = "held"
+    PROCESSING = "processing"
+    VALID = "valid"
+    INVALID = "invalid"
+    CANCELLED = "cancelled"
+
+
+class OrderEvent(StrEnum):
+    """What happens to an order."""
+
+    SUBMIT = "submit"
+    """A draft is handed in."""
+    AUTHORIZE = "authorize"
+    """Nothing is owed any more: every identifier is proven."""
+    FINALIZE = "finalize"
+    """The request is judged and recorded; signing begins."""
+    HOLD = "hold"
+    """The rules want a person to decide."""
+    APPROVE = "approve"
+    """A person agreed; signing begins."""
+    ISSUE = "issue"
+    """The certificate was signed and recorded."""
+    FAIL = "fail"
+    """It will not be issued: a proof failed, a rule or person refused, time ran out, or signing failed."""
+    CANCEL = "cancel"
+    """The client withdrew it."""
+
+
+_S, _E = OrderStatus, OrderEvent
+
+TRANSITIONS: dict[tuple[OrderStatus, OrderEvent], OrderStatus] = {
+    (_S.DRAFT, _E.SUBMIT): _S.PENDING,
+    (_S.DRAFT, _E.CANCEL): _S.CANCELLED,
+    (_S.DRAFT, _E.FAIL): _S.INVALID,
+    (_S.PENDING, _E.AUTHORIZE): _S.READY,
+    (_S.PENDING, _E.FAIL): _S.INVALID,
+    (_S.PENDING, _E.CANCEL): _S.CANCELLED,
+    (_S.READY, _E.FINALIZE): _S.PROCESSING,
+    (_S.READY, _E.HOLD): _S.HELD,
+    (_S.READY, _E.FAIL): _S.INVALID,
+    (_S.READY, _E.CANCEL): _S.CANCELLED,
+    (_S.HELD, _E.APPROVE): _S.PROCESSING,
+    (_S.HELD, _E.FAIL): _S.INVALID,
+    (_S.HELD, _E.CANCEL): _S.CANCELLED,
+    # Nothing leaves `processing` but the outcome of signing.
+    (_S.PROCESSING, _E.ISSUE): _S.VALID,
+    (_S.PROCESSING, _E.FAIL): _S.INVALID,
+}
+
+TERMINAL = frozenset({OrderStatus.VALID, OrderStatus.INVALID, OrderStatus.CANCELLED})
+OPEN = frozenset(OrderStatus) - TERMINAL
+
+
+class OrderKind(StrEnum):
+    """What the client wants: a first certificate, the same again, or the same with a new key."""
+
+    ENROLL = "enroll"
+    RENEW = "renew"
+    REKEY = "rekey"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProblem:
+    """A Problem as it is kept with an order or challenge."""
+
+    kind: str
+    detail: str
+    subproblems: tuple[StoredProblem, ...] = ()
+    identifier: Identifier | None = None
+
+    @classmethod
+    def of(cls, problem: Problem) -> StoredProblem:
+        """The storable part of a problem: what the client may see of it."""
+        identifier = problem.context.get("identifier")
+        return cls(
+            problem.kind,
+            problem.detail,
+            tuple(cls.of(one) for one in problem.subproblems),
+            identifier if isinstance(identifier, Identifier) else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of an order's decision trace: which rule looked at what, and what it decided."""
+
+    rule: str
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """What a door hands in.
+
+    `product` is a product's name, or None for the one that the server selects (the credential's default). Without
+    `identifiers` the names of the `request` count. `reference` is the client's own name for the transaction
+    (LAYOUT: SCEP transactionID, digest of EST identity and key, REST idempotency key): asking again with it gives the
+    same order. `replaces` is the serial (hex) of the certificate that this one succeeds.
+    """
+
+    kind: OrderKind = OrderKind.ENROLL
+    product: str | None = None
+    identifiers: tuple[Identifier, ...] = ()
+    request: CertificationRequest | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    reference: str | None = None
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One certificate wanted, from the first asking to the end.
+
+    `owner` is who may see and finalize it: the ACME account, else the credential. `serial` (hex) and `issuer_id`
+    are set with `valid`, in the transaction that writes the certificate. `trace` is the decision, kept for good.
+    """
+
+    id: OrderId
+    owner: str
+    credential: CredentialId
+    requester: str
+    mount: str
+    product: str
+    product_version: int
+    kind: OrderKind
+    status: OrderStatus
+    identifiers: tuple[Identifier, ...]
+    created: datetime
+    updated: datetime
+    expires: datetime
+    version: int = 1
+    account: str | None = None
+    profile: str | None = None
+    reference: str | None = None
+    authorizations: tuple[AuthorizationId, ...] = ()
+    request: CertificationRequest | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    replaces: str | None = None
+    issuer_id: str | None = None
+    serial: str | None = None
+    problem: StoredProblem | None = None
+    trace: tuple[Step, ...] = ()
+
+
+def advance(order: Order, event: OrderEvent, at: datetime, **changes: Any) -> Order:
+    """The order after this event, with the further changes that come with it.
+
+    Raises NotReady when the table of transitions knows no such step: terminal states never change.
+    """
+    status = TRANSITIONS.get((order.status, event))
+    if status is None:
+        raise NotReady(f'the order is "{order.status}": "{event}" is not possible now', order=order.id)
+    return replace(order, status=status, updated=at, version=order.version + 1, **changes)
+
+
+class AuthorizationStatus(StrEnum):
+    """RFC 8555 section 7.1.6. Expiry is seen by the clock, and said as "expired"."""
+
+    PENDING = "pending"
+    VALID = "valid"
+    INVALID = "invalid"
+    DEACTIVATED = "deactivated"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class ChallengeStatus(StrEnum):
+    """RFC 8555 section 7.1.6."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    VALID = "valid"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One way to prove control of an identifier (RFC 8555 section 8)."""
+
+    type: str
+    token: str
+    status: ChallengeStatus = ChallengeStatus.PENDING
+    validated: datetime | None = None
+    attempts: int = 0
+    error: StoredProblem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """Control of one identifier by one owner (RFC 8555 section 7.1.4). `identifier` is without "*."."""
+
+    id: AuthorizationId
+    owner: str
+    mount: str
+    identifier: Identifier
+    wildcard: bool
+    status: AuthorizationStatus
+    created: datetime
+    expires: datetime
+    challenges: tuple[Challenge, ...]
+    product: str = ""
+    """The product whose validation rules apply; a proof is reused for orders of the same product only."""
+    version: int = 1
+    caa_checked: datetime | None = None
+
+    def at(self, now: datetime) -> AuthorizationStatus:
+        """The status as it counts now: what has expired is neither pending nor valid any more."""
+        if self.expires <= now and self.status in (AuthorizationStatus.PENDING, AuthorizationStatus.VALID):
+            return AuthorizationStatus.EXPIRED
+        return self.status

@@ -1,0 +1,79 @@
+"""Products: what may be ordered. A version is an immutable row; an order pins the version at placing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ca_core.profile import CertificateProfile
+
+
+class ProductState(StrEnum):
+    """Only an active product issues; the others keep what was issued renewable or explained."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class NameRules:
+    """Which identifiers a product grants.
+
+    `allowed` and `denied` are patterns per type, written "dns:*.example.org" (any name below), "dns:example.org"
+    (that name), "dns:**" (any), "ip:10.0.0.0/8", "email:example.org". A denial wins. Where `allowed` names no pattern
+    of a type, that type is refused.
+    """
+
+    allowed: tuple[str, ...] = ("dns:**",)
+    denied: tuple[str, ...] = ()
+    wildcards: bool = True
+    max_names: int = 100
+    public_suffixes: bool = False
+    """Whether a wildcard right below a public suffix ("*.co.uk") may be issued."""
+    required: bool = True
+    """Whether a certificate needs at least one name in subjectAltName; False lets a common name alone do."""
+    common_name: str = ""
+    """A regular expression for a common name that is not one of the names; empty refuses such a common name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRules:
+    """How control of identifiers is proven.
+
+    For identifiers matched by a pattern of `trusted` (form as in NameRules) the credential itself is the proof; all
+    others go by one of `methods`. `reuse_seconds` is how long a proof may serve further orders of the same owner.
+    `caa` says whether CAA records are asked (RFC 8659) for what is validated by challenge.
+    """
+
+    methods: tuple[str, ...] = ("http-01", "dns-01", "tls-alpn-01")
+    trusted: tuple[str, ...] = ()
+    reuse_seconds: int = 0
+    pending_seconds: int = 7 * 86400
+    caa: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One thing that can be ordered (spec/rest.md section 7): CA, profile, rules, approval, limits, renewal.
+
+    `profile` is the profile as it was when this version was made, so that a product's version pins it. `limits` names
+    rate limits (policy/limits.py) by what they count. `renewal_fraction` is the part of the lifetime after which the
+    renewal window opens.
+    """
+
+    name: str
+    version: int
+    title: str
+    issuer: str
+    profile: CertificateProfile
+    protocols: tuple[str, ...]
+    state: ProductState = ProductState.ACTIVE
+    names: NameRules = field(default_factory=NameRules)
+    validation: ValidationRules = field(default_factory=ValidationRules)
+    approval: bool = False
+    key_reuse: bool = True
+    renewal_fraction: float = 2 / 3
+    limits: dict[str, Any] = field(default_factory=dict)

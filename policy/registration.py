@@ -1,0 +1,503 @@
+"""RegistrationAuthority: the one service that every protocol calls, and the only door to issuance and revocation.
+
+Lists are `inventory`'s, changes of products, credentials and users `administration`'s. Each operation here is short:
+it finds and checks what it is about, and leaves the work to the module named for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from ca_core.authority import CertificateAuthority
+from ca_core.clock import Clock
+from ca_core.csr import CertificationRequest
+from ca_core.ledger import PublishedCRL
+from ca_core.status import RevocationReason
+from policy.account import Account
+from policy.audit import AuditEvent, AuditTag
+from policy.authentication import Authentication
+from policy.authorizing import Authorizing
+from policy.catalogue import Catalogue
+from policy.credential import Claim, Principal
+from policy.fulfilment import GUARD_PROBLEMS, Fulfilment, placed_event
+from policy.ids import OrderId, new_id
+from policy.limits import Limits
+from policy.mount import Mount
+from policy.order import (
+    Authorization,
+    AuthorizationStatus,
+    Identifier,
+    NewOrder,
+    Order,
+    OrderKind,
+    OrderStatus,
+)
+from policy.problems import (
+    AccountUnknown,
+    AlreadyReplaced,
+    BadTime,
+    Forbidden,
+    OrderConflict,
+    Problem,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+    UnknownCertificate,
+    UnknownOrder,
+    UnknownProduct,
+    kind_of,
+)
+from policy.product import Product
+from policy.publication import OCSPAnswer, Publication
+from policy.registering import NewAccount, Registering
+from policy.renewal import Renewal, RenewalWindow
+from policy.replay import ReplayGuard
+from policy.revocation import KeyHolder, Revocation
+from policy.rules import Case, judge
+from policy.rules.identifiers import trusted
+from policy.rules.standard import AT_PLACING
+from policy.sealing import Sealing, fingerprint
+from policy.store import (
+    ACCOUNT_BY_KEY,
+    AUTHORIZATION,
+    CERTIFICATE,
+    ORDER,
+    ORDER_BY_REFERENCE,
+    ORDERS_OF_OWNER,
+    REPLACED,
+    Conflict,
+    Store,
+    StoredCertificate,
+    StoreUnavailable,
+    Unit,
+    translate_conflict,
+)
+
+__all__ = [
+    "Certificate",
+    "KeyHolder",
+    "NewAccount",
+    "OCSPAnswer",
+    "RegistrationAuthority",
+    "RenewalWindow",
+]
+
+ORDER_LIFETIME = timedelta(days=7)
+"""How long an order may stay open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate with what is said about it: the stored facts, DER, and the issuer's chain without the root."""
+
+    stored: StoredCertificate
+    der: bytes
+    chain: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the service is made of; gateway.app puts it together."""
+
+    store: Store
+    catalogue: Catalogue
+    ca: CertificateAuthority
+    sealing: Sealing
+    clock: Clock
+    limits: Limits
+    authentication: Authentication
+    authorizing: Authorizing
+    fulfilment: Fulfilment
+    registering: Registering
+    revocation: Revocation
+    renewal: Renewal
+    publication: Publication
+
+
+class RegistrationAuthority:
+    """The service. Made once per server by `gateway.app`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._catalogue = parts.catalogue
+        self._clock = parts.clock
+
+    # ----------------------------------------------------------------- before anybody is known
+
+    async def mount(self, key: str) -> Mount:
+        """The active mount "protocol/label". Raises UnknownProduct when there is none."""
+        return await self._catalogue.mount(key)
+
+    async def products(self, mount: Mount) -> tuple[Product, ...]:
+        """The active products of a mount, in its order."""
+        found: list[Product] = []
+        for name in mount.products:
+            try:
+                found.append(await self._catalogue.active_product(name, mount.protocol))
+            except UnknownProduct:
+                continue
+        return tuple(found)
+
+    async def ca_certificates(self, mount: Mount) -> tuple[bytes, ...]:
+        """DER of the issuing CA's certificate, its intermediates and the root, in this order."""
+        issuer = self._parts.ca.issuer(mount.issuer)
+        return (*issuer.chain_der, *((issuer.root_der,) if issuer.root_der else ()))
+
+    @property
+    def configuration_epoch(self) -> int:
+        """Grows when mounts, products, credentials or accounts change: doors may keep what they derived until then."""
+        return self._store.configuration_epoch
+
+    @property
+    def replay(self) -> ReplayGuard:
+        """Where ACME nonces are numbered and redeemed."""
+        return self._store.replay
+
+    def nonce_key(self) -> bytes:
+        """32 bytes that seal nonces; another key after each opening of the store."""
+        return self._parts.sealing.key("nonce", self._store.replay.epoch)
+
+    # ----------------------------------------------------------------- who asks
+
+    async def authenticate(self, mount: str, claims: Sequence[Claim], address: str) -> Principal:
+        """What these claims prove at this mount ("est/default").
+
+        All claims must agree on one credential. Raises Unauthenticated (nothing or something wrong shown),
+        Forbidden (proven, but revoked, suspended, expired, of another protocol or mount, or from a foreign address).
+        """
+        limits = self._parts.limits
+        limits.take("failed_authentications_per_address", address, "failed authentications", count=False)
+        try:
+            return await self._parts.authentication.authenticate(await self.mount(mount), claims, address)
+        except (Unauthenticated, Forbidden) as problem:
+            await self._note_failure(mount, problem, address)
+            raise
+
+    async def _note_failure(self, mount: str, problem: Problem, address: str) -> None:
+        """Count a failed authentication, and write it down; a flood of them is counted, not written (it is logged)."""
+        limits = self._parts.limits
+        try:
+            limits.take("failed_authentications_per_address", address, "failed authentications")
+            limits.take("audited_refusals", "", "refusals")
+        except RateLimited:
+            return
+        detail = {"mount": mount, "address": address, "problem": problem.kind}
+        detail |= {key: str(value) for key, value in problem.context.items() if value is not None}
+        unit = Unit()
+        unit.audit(
+            AuditEvent(AuditTag.AUTHENTICATION_FAILED, self._clock(), f"address:{address}", f"mount:{mount}", detail)
+        )
+        try:
+            await self._store.commit(unit)
+        except StoreUnavailable:
+            return  # nothing was let in: the refusal stands without its record
+
+    async def account(self, mount: str, account_id: str) -> Account:
+        """The ACME account with this identifier at this mount, whatever its status. Raises AccountUnknown."""
+        account = await self._catalogue.account(account_id)
+        if account is None or account.mount != mount:
+            raise AccountUnknown("there is no such account")
+        return account
+
+    async def account_by_key(self, mount: str, thumbprint: str) -> Account | None:
+        """The ACME account with this key at this mount, whatever its status."""
+        return await self._store.one(ACCOUNT_BY_KEY, mount, thumbprint)
+
+    async def register(self, mount: str, new: NewAccount, claims: Sequence[Claim], address: str) -> Account:
+        """Make an ACME account, bound to the credential that the claims prove.
+
+        Raises AccountBindingRequired without a binding where the mount wants one, Unauthenticated for a wrong one,
+        Forbidden for a credential that may not (any more), OrderConflict when the key has an account already.
+        """
+        principal = await self.authenticate(mount, claims, address)
+        return await self._parts.registering.register(principal, new)
+
+    async def update_account(
+        self, principal: Principal, *, contact: tuple[str, ...] | None = None, agreed: str | None = None
+    ) -> Account:
+        """Change contacts, or agree to the terms."""
+        return await self._parts.registering.update(principal, contact, agreed)
+
+    async def deactivate_account(self, principal: Principal) -> Account:
+        """Deactivate for good (RFC 8555 section 7.3.6): its open orders end, its key is never accepted again."""
+        return await self._parts.registering.deactivate(principal)
+
+    async def rollover(
+        self, principal: Principal, spki: bytes, jwk: dict[str, str], thumbprint: str
+    ) -> Account:
+        """Replace the account's key (RFC 8555 section 7.3.5). Raises OrderConflict when the key has an account."""
+        return await self._parts.registering.rollover(principal, spki, jwk, thumbprint)
+
+    # ----------------------------------------------------------------- orders
+
+    async def place(self, principal: Principal, new: NewOrder) -> Order:
+        """Write an order down, with an authorization per identifier; `pending`, or `ready` when nothing is owed.
+
+        The same client's same `reference` gives the same order again. Raises RejectedIdentifier and
+        UnsupportedIdentifier (all mistakes at once, as subproblems), UnknownProduct, BadTime, RateLimited,
+        AlreadyReplaced, Forbidden.
+        """
+        known = await self._known(principal, new)
+        if known is not None:
+            return known
+        unit = Unit()
+        order = await self._draft(principal, new, unit)
+        unit.insert(order)
+        unit.credential_active(principal.credential.id, self._clock())
+        if order.account is not None:
+            unit.account_valid(order.account)
+        try:
+            await self._store.commit(unit)
+        except Conflict as conflict:
+            known = await self._known(principal, new)
+            if known is not None:
+                return known
+            raise translate_conflict(conflict, GUARD_PROBLEMS) from conflict
+        except StoreUnavailable as fault:
+            raise Unavailable("the store cannot write at the moment", retry_after=30) from fault
+        return order
+
+    async def _known(self, principal: Principal, new: NewOrder) -> Order | None:
+        """The order that this reference stands for, while it is open or within the replay window."""
+        if new.reference is None:
+            return None
+        return await self._store.one(
+            ORDER_BY_REFERENCE,
+            principal.mount,
+            principal.credential.id,
+            new.reference,
+            int(self._clock().timestamp()),
+        )
+
+    async def _draft(self, principal: Principal, new: NewOrder, unit: Unit) -> Order:
+        """The new order, judged, with its authorizations in the unit; not yet written itself."""
+        self._parts.limits.take("new_orders_per_credential", principal.credential.id, "new orders with this credential")
+        if principal.account is not None:
+            self._parts.limits.take("new_orders_per_account", principal.account.id, "new orders of this account")
+        product = await self._product(principal, new)
+        identifiers = tuple(dict.fromkeys(new.identifiers or (new.request.names if new.request else ())))
+        case = Case(
+            product=product,
+            credential=principal.credential,
+            identifiers=identifiers,
+            group=await self._catalogue.group(principal.credential.group),
+        )
+        trace = judge(case, AT_PLACING)
+        self._check_dates(product, new)
+        if new.replaces is not None:
+            await self._check_replaces(principal, new.replaces, identifiers)
+        now = self._clock()
+        authorizations: list[Authorization] = []
+        if principal.account is not None:
+            authorizations = await self._parts.authorizing.authorizations_for(principal, product, identifiers, unit)
+        else:
+            self._check_trusted(case)
+        proven = all(one.status is AuthorizationStatus.VALID for one in authorizations)
+        order = Order(
+            id=OrderId(new_id()),
+            owner=principal.owner,
+            credential=principal.credential.id,
+            requester=str(principal.requester),
+            mount=principal.mount,
+            product=product.name,
+            product_version=product.version,
+            kind=new.kind,
+            status=OrderStatus.READY if proven else OrderStatus.PENDING,
+            identifiers=identifiers,
+            created=now,
+            updated=now,
+            expires=now + ORDER_LIFETIME,
+            account=principal.account.id if principal.account else None,
+            profile=new.product,
+            reference=new.reference,
+            authorizations=tuple(one.id for one in authorizations),
+            not_before=new.not_before,
+            not_after=new.not_after,
+            replaces=new.replaces,
+            trace=trace,
+        )
+        unit.audit(placed_event(order, str(principal.requester), new, principal.address))
+        return order
+
+    async def _product(self, principal: Principal, new: NewOrder) -> Product:
+        """The product asked for, or the first that mount and credential share. Raises UnknownProduct."""
+        mount = await self.mount(principal.mount)
+        granted = [name for name in principal.credential.products if name in mount.products]
+        if new.product is not None and new.product not in granted:
+            raise UnknownProduct(
+                f'the product "{new.product}" cannot be ordered with this credential here; '
+                f"what can: {', '.join(granted) or 'nothing'}"
+            )
+        if not granted:
+            raise UnknownProduct("this credential has no product that can be ordered here")
+        return await self._catalogue.active_product(new.product or granted[0], mount.protocol)
+
+    def _check_trusted(self, case: Case) -> None:
+        """Doors without challenges issue for names only for which the product trusts the credential."""
+        untrusted = [one for one in case.identifiers if not trusted(case, one)]
+        if untrusted:
+            names = ", ".join(f'"{one.value}"' for one in untrusted[:5])
+            raise Forbidden(
+                f'product "{case.product.name}" wants control of {names} proven by a challenge, which only ACME can do'
+            )
+
+    def _check_dates(self, product: Product, new: NewOrder) -> None:
+        """A validity that cannot be granted exactly is refused (RFC 8555 section 7.4), never silently changed."""
+        now = self._clock()
+        limit = timedelta(seconds=product.profile.longest_validity_seconds)
+        start = new.not_before or now
+        if new.not_before is not None and not now - timedelta(hours=1) <= new.not_before <= now + limit:
+            raise BadTime(f"notBefore {new.not_before.isoformat()} is not within the validity that the product grants")
+        if new.not_after is not None and not start < new.not_after <= start + limit:
+            raise BadTime(
+                f"notAfter {new.not_after.isoformat()} is not after the beginning and within {limit.days} days of it"
+            )
+
+    async def _check_replaces(self, principal: Principal, serial: str, identifiers: tuple[Identifier, ...]) -> None:
+        """RFC 9773 section 5: the predecessor is this account's, shares a name, and has no successor yet."""
+        found = await self._store.one(CERTIFICATE, serial)
+        if found is None:
+            raise UnknownCertificate("the certificate named by replaces is not known")
+        stored = found[0]
+        if stored.owner != principal.owner:
+            raise Forbidden("the certificate named by replaces is not this account's")
+        if not set(stored.names) & set(identifiers):
+            raise Forbidden("the certificate named by replaces shares no name with this order")
+        if await self._store.one(REPLACED, serial):
+            raise AlreadyReplaced("the certificate named by replaces has a successor already")
+
+    async def order(self, principal: Principal, order_id: str) -> Order:
+        """An order of this principal's. Raises UnknownOrder, also for the order of somebody else."""
+        order = await self._store.one(ORDER, order_id)
+        if order is None or order.owner != principal.owner or order.mount != principal.mount:
+            raise UnknownOrder("there is no such order")
+        return await self._expired(order)
+
+    async def _expired(self, order: Order) -> Order:
+        """An open order whose time is over is invalid for whoever looks; the worker writes it down."""
+        if order.status in (OrderStatus.PENDING, OrderStatus.READY) and order.expires <= self._clock():
+            return replace(order, status=OrderStatus.INVALID)
+        return order
+
+    async def orders(self, principal: Principal, after: str, limit: int) -> list[Order]:
+        """A page of this principal's orders; `after` is the last identifier of the page before, or ""."""
+        return await self._store.many(ORDERS_OF_OWNER, principal.owner, after, limit)
+
+    async def authorizations(self, order: Order) -> tuple[Authorization, ...]:
+        """The authorizations of an order, in its order."""
+        return await self._parts.authorizing.read(order.authorizations)
+
+    async def authorization(self, principal: Principal, authorization_id: str) -> Authorization:
+        """An authorization of this principal's. Raises UnknownOrder, also for that of somebody else."""
+        found = await self._store.one(AUTHORIZATION, authorization_id)
+        if found is None or found.owner != principal.owner or found.mount != principal.mount:
+            raise UnknownOrder("there is no such authorization")
+        return found
+
+    async def answer(self, principal: Principal, authorization_id: str, method: str) -> Authorization:
+        """The client says that the challenge of this method can be tried (RFC 8555 section 7.5.1).
+
+        Tries at once for a short while, so that the answer often says "valid" already; goes on in the background
+        else. Raises UnknownOrder, Malformed (no such challenge, or over), RateLimited.
+        """
+        authorization = await self.authorization(principal, authorization_id)
+        return await self._parts.authorizing.answer(principal, authorization, method)
+
+    async def deactivate_authorization(self, principal: Principal, authorization_id: str) -> Authorization:
+        """Give up an authorization (RFC 8555 section 7.5.2)."""
+        authorization = await self.authorization(principal, authorization_id)
+        return await self._parts.authorizing.deactivate(principal, authorization)
+
+    async def finalize(self, principal: Principal, order_id: str, request: CertificationRequest) -> Order:
+        """Issue: `valid`, `processing` (ask again), `held` (a person decides) or `invalid`.
+
+        Raises UnknownOrder, NotReady, BadCSR and its kind (the order stays `ready`), Forbidden when credential,
+        account or product may not issue any more.
+        """
+        order = await self.order(principal, order_id)
+        return await self._parts.fulfilment.fulfil(principal, order, request)
+
+    async def enroll(self, principal: Principal, new: NewOrder) -> Order:
+        """`place` followed by `finalize`, for protocols of one step, in one commit less. Raises what either raises;
+        also for an order that ended `invalid`, so that the caller has either an order that goes on or a Problem.
+        """
+        if new.request is None:
+            raise OrderConflict("enrolling needs a certification request")
+        order = await self._known(principal, new)
+        if order is None:
+            unit = Unit()
+            order = await self._draft(principal, new, unit)
+            try:
+                order = await self._parts.fulfilment.fulfil(principal, order, new.request, unit=unit)
+            except OrderConflict:
+                # The same reference came twice at the same moment: the other one made the order.
+                order = await self._known(principal, new)
+                if order is None:
+                    raise
+        if order.status in (OrderStatus.INVALID, OrderStatus.CANCELLED):
+            problem = order.problem
+            raise kind_of(problem.kind)(problem.detail) if problem else Forbidden("the order was cancelled")
+        return order
+
+    async def renew(self, principal: Principal, new: NewOrder, *, same_names: bool = True) -> Order:
+        """As `enroll`, for a client that shows the certificate to be renewed (`principal.certificate`).
+
+        With `same_names`, subject and names must be those of that certificate (RFC 7030 section 4.2.2); Forbidden
+        when there is no certificate of ours, or not of this credential, or revoked. BadCSR for other names.
+        """
+        if new.request is None:
+            raise OrderConflict("renewing needs a certification request")
+        stored = await self._parts.renewal.predecessor(principal, new.request, same_names=same_names)
+        kind = OrderKind.RENEW if fingerprint(new.request.spki) == stored.spki_sha256 else OrderKind.REKEY
+        return await self.enroll(principal, replace(new, kind=kind, replaces=None))
+
+    # ----------------------------------------------------------------- certificates
+
+    async def certificate(self, principal: Principal, serial: str) -> Certificate:
+        """A certificate of this principal's, by serial (hex). Raises UnknownCertificate."""
+        found = await self._store.one(CERTIFICATE, serial)
+        if found is None or found[0].owner != principal.owner:
+            raise UnknownCertificate("there is no such certificate")
+        return self._certificate(*found)
+
+    async def certificate_of(self, order: Order) -> Certificate:
+        """The certificate of a `valid` order. Raises UnknownCertificate."""
+        found = await self._store.one(CERTIFICATE, order.serial) if order.serial else None
+        if found is None:
+            raise UnknownCertificate("the order has no certificate")
+        return self._certificate(*found)
+
+    def _certificate(self, stored: StoredCertificate, der: bytes) -> Certificate:
+        issuer = self._parts.ca.issuer_by_id(stored.issuer_id)
+        return Certificate(stored, der, issuer.chain_der if issuer else ())
+
+    async def revoke(
+        self, revoker: Principal | KeyHolder, certificate: bytes, reason: RevocationReason | None
+    ) -> None:
+        """Revoke the certificate with this DER.
+
+        Allowed to its owner, to an account with valid authorizations for all its names, and to the holder of its
+        key. Raises UnknownCertificate, Forbidden, AlreadyRevoked, BadRevocationReason.
+        """
+        await self._parts.revocation.revoke_certificate(revoker, certificate, reason)
+
+    async def renewal_window(self, issuer_id: str, serial: str) -> RenewalWindow:
+        """When this certificate should be renewed. Raises UnknownCertificate."""
+        return await self._parts.renewal.window(issuer_id, serial)
+
+    # ----------------------------------------------------------------- status services
+
+    async def crl(self, issuer_id: str, shard: int) -> PublishedCRL:
+        """The current CRL of a shard. Raises UnknownCertificate when there is no such issuer or shard."""
+        return await self._parts.publication.crl(issuer_id, shard)
+
+    async def ocsp(self, request: bytes) -> OCSPAnswer:
+        """The answer to an OCSP request; an error of the protocol is an answer too. Never raises a Problem."""
+        return await self._parts.publication.ocsp(request)
+
+    def ca_certificate(self, issuer_id: str) -> bytes:
+        """DER of the certificate of a CA of ours (issuing or root). Raises UnknownCertificate."""
+        return self._parts.publication.ca_certificate(issuer_id)

@@ -1,0 +1,179 @@
+"""Who may revoke what, and why; suspend and reinstate; cascade.
+
+Revoking is one commit: the state changes, the event and the audit row are written, and the CRL of the shard is due.
+OCSP reads the state itself, so it says "revoked" from that commit on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ca_core.authority import CertificateAuthority
+from ca_core.clock import Clock
+from ca_core.status import CertificateState, RevocationReason
+from policy.audit import AuditEvent, AuditTag
+from policy.credential import Principal
+from policy.order import AuthorizationStatus, Identifier
+from policy.problems import (
+    AlreadyRevoked,
+    BadRevocationReason,
+    Forbidden,
+    OrderConflict,
+    UnknownCertificate,
+)
+from policy.sealing import fingerprint
+from policy.store import (
+    AUTHORIZATION_REUSABLE,
+    CERTIFICATE,
+    CERTIFICATE_BY_DIGEST,
+    CERTIFICATE_STATUS,
+    CERTIFICATES_OF_CREDENTIAL,
+    Conflict,
+    Store,
+    StoredCertificate,
+    Unit,
+)
+
+CRL_JOB = "crl"
+
+SUBSCRIBER_REASONS = (
+    RevocationReason.UNSPECIFIED,
+    RevocationReason.KEY_COMPROMISE,
+    RevocationReason.AFFILIATION_CHANGED,
+    RevocationReason.SUPERSEDED,
+    RevocationReason.CESSATION_OF_OPERATION,
+)
+"""What a subscriber may give as reason; privilegeWithdrawn is the CA's to say (Baseline Requirements 7.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """Somebody who proved to hold a private key by signing the request with it (RFC 8555 section 7.6)."""
+
+    spki: bytes
+    mount: str
+    address: str
+
+
+class Revocation:
+    """Revokes, suspends and reinstates."""
+
+    def __init__(self, store: Store, ca: CertificateAuthority, clock: Clock) -> None:
+        self._store = store
+        self._ca = ca
+        self._clock = clock
+
+    async def revoke_certificate(
+        self, revoker: Principal | KeyHolder, certificate: bytes, reason: RevocationReason | None
+    ) -> None:
+        """A client's revocation of the certificate with this DER; see RegistrationAuthority.revoke.
+
+        The certificate is found by the digest of all its bytes, so a forged one with a known serial finds nothing
+        (trap T-21), and the key that counts is the stored one's.
+        """
+        if reason is not None and reason not in SUBSCRIBER_REASONS:
+            raise BadRevocationReason(
+                f'the reason "{reason}" ({reason.code}) is not yours to give; allowed are '
+                + ", ".join(f"{one} ({one.code})" for one in SUBSCRIBER_REASONS)
+            )
+        found = await self._store.one(CERTIFICATE_BY_DIGEST, fingerprint(certificate))
+        if found is None:
+            raise UnknownCertificate("this certificate was not issued here")
+        stored, _ = found
+        compromised = reason is RevocationReason.KEY_COMPROMISE
+        if isinstance(revoker, KeyHolder):
+            if fingerprint(revoker.spki) != stored.spki_sha256:
+                raise Forbidden("the request is not signed by the key of the certificate")
+            # Its holder showed the key to us in the most direct way: block it (trap T-23).
+            await self.revoke(
+                stored, reason, f"key:{stored.spki_sha256}", block=revoker.spki if compromised else None
+            )
+            return
+        if revoker.owner != stored.owner and not await self._authorized_for_all(revoker, stored):
+            raise Forbidden("the account neither owns the certificate nor holds authorizations for all its names")
+        await self.revoke(stored, reason, str(revoker.requester))
+
+    async def _authorized_for_all(self, principal: Principal, stored: StoredCertificate) -> bool:
+        """The third way of RFC 8555 section 7.6: valid authorizations for every identifier of the certificate."""
+        now = self._clock()
+        for name in stored.names:
+            base = Identifier(name.type, name.base)
+            found = await self._store.one(
+                AUTHORIZATION_REUSABLE,
+                principal.owner,
+                base.type,
+                base.value,
+                int(name.wildcard),
+                int(now.timestamp()),
+            )
+            if found is None or found.at(now) is not AuthorizationStatus.VALID:
+                return False
+        return bool(stored.names)
+
+    async def revoke(
+        self,
+        stored: StoredCertificate,
+        reason: RevocationReason | None,
+        actor: str,
+        *,
+        block: bytes | None = None,
+    ) -> None:
+        """Revoke for good. Raises AlreadyRevoked, BadRevocationReason."""
+        now = self._clock()
+        reason = reason or RevocationReason.UNSPECIFIED
+        unit = Unit()
+        self._ca.revoke(stored.issuer_id, int(stored.serial, 16), reason, now, unit)
+        detail = {"reason": reason.value, "issuer": stored.issuer, "order": stored.order}
+        unit.audit(AuditEvent(AuditTag.CERTIFICATE_REVOKED, now, actor, f"certificate:{stored.serial}", detail))
+        if block is not None:
+            unit.block_key(block, reason.value, now)
+            tag = AuditTag.KEY_BLOCKED
+            unit.audit(AuditEvent(tag, now, actor, f"key:{stored.spki_sha256}", {"reason": reason.value}))
+        await self._commit(unit, stored)
+
+    async def hold(self, stored: StoredCertificate, actor: str) -> None:
+        """Suspend: OCSP and CRL say certificateHold until it is released or revoked."""
+        now = self._clock()
+        unit = Unit()
+        self._ca.hold(stored.issuer_id, int(stored.serial, 16), now, unit)
+        unit.audit(AuditEvent(AuditTag.CERTIFICATE_HELD, now, actor, f"certificate:{stored.serial}"))
+        await self._commit(unit, stored)
+
+    async def release(self, stored: StoredCertificate, actor: str) -> None:
+        """Reinstate a suspended certificate."""
+        now = self._clock()
+        unit = Unit()
+        self._ca.release(stored.issuer_id, int(stored.serial, 16), now, unit)
+        unit.audit(AuditEvent(AuditTag.CERTIFICATE_RELEASED, now, actor, f"certificate:{stored.serial}"))
+        await self._commit(unit, stored)
+
+    async def cascade(self, credential: str, reason: RevocationReason, actor: str) -> int:
+        """Revoke every live certificate of a credential; how many there were."""
+        revoked, after = 0, ""
+        while page := await self._store.many(CERTIFICATES_OF_CREDENTIAL, credential, after, 100):
+            for stored in page:
+                try:
+                    await self.revoke(stored, reason, actor)
+                    revoked += 1
+                except AlreadyRevoked:
+                    continue
+            after = page[-1].serial
+        return revoked
+
+    async def by_serial(self, serial: str) -> StoredCertificate:
+        """The certificate with this serial (hex). Raises UnknownCertificate."""
+        found = await self._store.one(CERTIFICATE, serial)
+        if found is None:
+            raise UnknownCertificate(f"there is no certificate with serial {serial}")
+        return found[0]
+
+    async def _commit(self, unit: Unit, stored: StoredCertificate) -> None:
+        unit.schedule(CRL_JOB, f"{stored.issuer_id}/{stored.shard}", self._clock())
+        try:
+            await self._store.commit(unit)
+        except Conflict as conflict:
+            status = await self._store.one(CERTIFICATE_STATUS, stored.serial)
+            if status is not None and status.state is CertificateState.REVOKED:
+                raise AlreadyRevoked("the certificate is revoked already") from conflict
+            said = status.state if status else "unknown"
+            raise OrderConflict(f"the certificate is {said}: this is not possible now") from conflict

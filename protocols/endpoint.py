@@ -1,0 +1,94 @@
+"""What a protocol offers and what it is given; dispatch(), which always answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from policy.mount import Mount
+from policy.problems import Internal, Problem
+from policy.registration import RegistrationAuthority
+from protocols.http import HTTPRequest, HTTPResponse, Operation, Route
+
+Say = Callable[[Problem, HTTPRequest], HTTPResponse]
+"""Says a problem in a protocol's own words. Never raises; never shows `Problem.context`."""
+
+_log = structlog.get_logger("certgate.request")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the running server gives to a door. A door reaches nothing else.
+
+    `settings` is the door's section of the configuration (an instance of `ProtocolDescription.settings`);
+    `base_url` is the configured https origin ("https://ca.example:8443") and `status_url` the plain http one, both
+    without a trailing slash; `mtls_url` the origin of the listener that takes client certificates.
+    """
+
+    ra: RegistrationAuthority
+    settings: Any
+    base_url: str
+    mtls_url: str
+    status_url: str
+
+
+class Endpoint(Protocol):
+    """One door, put together: its routes for every mount, and how it says a problem."""
+
+    def routes(self, mounts: tuple[Mount, ...]) -> tuple[Route, ...]:
+        """Every resource of this door under these mounts. Called again when the mounts change."""
+        ...
+
+    def say(self, problem: Problem, request: HTTPRequest) -> HTTPResponse:
+        """This problem in the protocol's own words."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialField:
+    """One field of a credential form: drives REST, CLI and console alike."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolDescription:
+    """What a folder under protocols/ exports as PROTOCOL.
+
+    `settings` is a frozen dataclass whose fields all have defaults, each with its sentence in `metadata["help"]`;
+    `problems` is the door's table kind -> wire, for the completeness test; `credential_form` lists the fields of
+    this door's credential type, empty where the door has none (status).
+    """
+
+    name: str
+    documents: tuple[str, ...]
+    settings: type
+    factory: Callable[[Services], Endpoint]
+    problems: Mapping[str, Any]
+    credential_form: tuple[CredentialField, ...] = ()
+
+
+async def dispatch(operation: Operation, say: Say, request: HTTPRequest) -> HTTPResponse:
+    """Run one operation and always answer: a Problem in the protocol's words, anything else as an internal one.
+
+    This is the one broad `except` of the product. What was wrong goes to the log with the request's identifier; the
+    client learns that identifier and nothing more.
+    """
+    try:
+        return await operation(request)
+    except Problem as problem:
+        request.event["problem"] = problem.kind
+        request.event["detail"] = problem.detail
+        if problem.context:
+            request.event["context"] = {key: repr(value) for key, value in problem.context.items()}
+        return say(problem, request)
+    except Exception as fault:  # noqa: BLE001 - the last catch
+        request.event["problem"] = "internal"
+        _log.error("internal", request=request.request_id, fault=type(fault).__name__, exc_info=fault)
+        return say(Internal(f"internal error; the operator finds it under request {request.request_id}"), request)

@@ -1,0 +1,175 @@
+"""EST bodies: claims and base64 requests in, certs-only messages out (RFC 7030, RFC 8951 section 3)."""
+
+from __future__ import annotations
+
+import hashlib
+from binascii import a2b_base64, b2a_base64
+from functools import lru_cache
+
+from ca_core.csr import CertificationRequest, read_csr, read_pem_or_der
+from policy.credential import CertificateClaim, PasswordClaim
+from policy.problems import Malformed, Unauthenticated, UnsupportedMedia
+from policy.sealing import Secret
+from protocols.cms.signed import certs_only
+from protocols.est.settings import MountOptions
+from protocols.http import HTTPRequest, HTTPResponse
+
+PKCS10 = "application/pkcs10"
+PKCS7 = "application/pkcs7-mime"
+CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
+CSRATTRS = "application/csrattrs"
+
+_SPACE = b" \t\r\n\v\f"
+_BASE64 = (("Content-Transfer-Encoding", "base64"),)
+
+# --- claims
+# ---------------------------------------------------------------------------------------------------
+
+
+def read_password(request: HTTPRequest) -> PasswordClaim | None:
+    """User name and password of HTTP Basic (RFC 7617); none when there is no Authorization field.
+
+    Both are UTF-8, and the user name may be empty (RFC 7030 section 3.2.3). Raises Unauthenticated for
+    another scheme or what is not Basic: something that was shown and cannot be read is not the same as
+    nothing shown.
+    """
+    field = request.headers.get("authorization")
+    if field is None:
+        return None
+    scheme, _, token = field.partition(" ")
+    if scheme.lower() != "basic":
+        raise Unauthenticated("this server reads HTTP Basic authentication only (RFC 7617)")
+    try:
+        user, colon, password = a2b_base64(token.strip(" "), strict_mode=True).partition(b":")
+        name = user.decode("utf-8")
+    except ValueError as exc:
+        raise Unauthenticated("the Authorization field is not Basic with UTF-8 (RFC 7617 section 2)") from exc
+    if not colon:
+        raise Unauthenticated('the Authorization field has no ":" between user name and password (RFC 7617)')
+    return PasswordClaim(name, Secret(password))
+
+
+def read_secret(challenge: str, password: PasswordClaim | None) -> PasswordClaim:
+    """A challengePassword that is a secret of the credential: of whom Basic names, else "user:password".
+
+    Without a colon it belongs to the user without a name.
+    """
+    if password is not None:
+        return PasswordClaim(password.username, Secret(challenge.encode()))
+    user, colon, rest = challenge.partition(":")
+    return (
+        PasswordClaim(user, Secret(rest.encode())) if colon else PasswordClaim("", Secret(challenge.encode()))
+    )
+
+
+def read_certificate(request: HTTPRequest) -> CertificateClaim | None:
+    """The client certificate of the TLS connection, if one was shown."""
+    peer = request.peer
+    return None if peer.certificate is None else CertificateClaim(peer.certificate, peer.chain)
+
+
+# --- requests
+# -------------------------------------------------------------------------------------------------
+
+
+def read_request(request: HTTPRequest) -> CertificationRequest:
+    """The PKCS #10 request in the body (RFC 7030 section 4.2.1). Its signature is verified.
+
+    Raises UnsupportedMedia, Malformed (the body is no base64) and what `read_csr` raises. A
+    Content-Transfer-Encoding is not looked at, whatever it says (RFC 8951 section 3).
+    """
+    media = request.headers.get("content-type", "")
+    # Clients add parameters (charset) and spell the type in capitals.
+    if media != PKCS10 and media.partition(";")[0].strip().lower() != PKCS10:
+        raise UnsupportedMedia(f'the content type "{media}" is not "{PKCS10}" (RFC 7030 section 4.2.1)')
+    return read_csr(read_body(request.body))
+
+
+def read_body(body: bytes) -> bytes:
+    """The DER in a body: base64 with any white space, raw DER, or PEM. Raises Malformed.
+
+    Standard is base64; curl, libest and globalsign's client break it into lines, some devices send DER or
+    PEM.
+    """
+    try:
+        der = a2b_base64(body, strict_mode=True)
+    except ValueError:
+        der = _read_unusual(body)
+    if not der:
+        raise Malformed(
+            "the body is empty; a PKCS #10 request in base64 belongs there (RFC 7030 section 4.2.1)"
+        )
+    return der
+
+
+def _read_unusual(body: bytes) -> bytes:
+    # A SEQUENCE begins with 0x30, which is also the digit "0"; but base64 of a SEQUENCE begins with "M".
+    if body.startswith(b"\x30"):
+        return body
+    text = body.strip(_SPACE)
+    if text.startswith(b"-----BEGIN"):
+        return read_pem_or_der(text)
+    try:
+        return a2b_base64(text.translate(None, _SPACE), strict_mode=True)
+    except ValueError as exc:
+        raise Malformed("the body is not base64 (RFC 8951 section 3)") from exc
+
+
+# --- answers
+# --------------------------------------------------------------------------------------------------
+
+
+def write_certificate(certificate: bytes, options: MountOptions) -> HTTPResponse:
+    """200 with the certificate that was issued and nothing else (RFC 7030 section 4.2.3)."""
+    return _write(certs_only((certificate,)), CERTS_ONLY, options)
+
+
+def write_pending(seconds: int) -> HTTPResponse:
+    """202: ask again with the same request (RFC 7030 section 4.2.3)."""
+    text = f"The request is accepted and not decided yet. Send it again in {seconds} seconds.\n"
+    return HTTPResponse(202, text.encode(), "text/plain; charset=utf-8", (("Retry-After", str(seconds)),))
+
+
+def write_cacerts(
+    certificates: tuple[bytes, ...], request: HTTPRequest, options: MountOptions, max_age: int
+) -> HTTPResponse:
+    """200 with the CA certificates (RFC 7030 section 4.1.3), or 304 to who has them already."""
+    der, tag = _cacerts(certificates)
+    headers = (("ETag", tag), ("Cache-Control", f"max-age={max_age}" if max_age else "no-cache"))
+    if _has(request.headers.get("if-none-match"), tag):
+        return HTTPResponse(304, headers=headers)
+    return _write(der, PKCS7, options, headers)
+
+
+@lru_cache(maxsize=64)
+def _cacerts(certificates: tuple[bytes, ...]) -> tuple[bytes, str]:
+    der = certs_only(certificates)
+    return der, f'"{hashlib.sha256(der).hexdigest()[:32]}"'
+
+
+def _has(field: str | None, tag: str) -> bool:
+    """Whether an If-None-Match field names this entity tag, compared weakly (RFC 9110 section 13.1.2)."""
+    if field is None:
+        return False
+    return any(one.strip().removeprefix("W/") in (tag, "*") for one in field.split(","))
+
+
+def write_csrattrs(der: bytes | None, options: MountOptions) -> HTTPResponse:
+    """200 with CSR attributes, or 204 when there are none (RFC 7030 section 4.5.2)."""
+    return HTTPResponse(204) if der is None else _write(der, CSRATTRS, options)
+
+
+def _write(
+    der: bytes, media: str, options: MountOptions, headers: tuple[tuple[str, str], ...] = ()
+) -> HTTPResponse:
+    body = b2a_base64(der, newline=False)
+    if options.base64_wrap:
+        body = _wrap(body, options.base64_wrap)
+    if options.content_transfer_encoding:
+        headers = _BASE64 + headers
+    return HTTPResponse(200, body, media, headers)
+
+
+def _wrap(body: bytes, width: int) -> bytes:
+    """Lines with CRLF, as MIME has them (RFC 2045 section 6.8). strongSwan 5.9.8 does not read them."""
+    return b"".join(body[start : start + width] + b"\r\n" for start in range(0, len(body), width))

@@ -1,0 +1,188 @@
+"""The EST door: cacerts, simpleenroll, simplereenroll, csrattrs (RFC 7030, clarified by RFC 8951)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ca_core.csr import CertificationRequest
+from policy.credential import CertificateClaim, Claim, PasswordClaim, Principal
+from policy.mount import Mount
+from policy.order import Order, OrderStatus
+from policy.problems import Forbidden, Problem, Unauthenticated
+from policy.registration import RegistrationAuthority
+from protocols.endpoint import Services
+from protocols.est import codec, csrattrs, problems, translate
+from protocols.est.possession import check_linking
+from protocols.est.settings import (
+    Authentication,
+    ChallengePassword,
+    ESTSettings,
+    Linking,
+    Reenroll,
+    read_options,
+)
+from protocols.http import HTTPRequest, HTTPResponse, Route
+
+ROOT = "/.well-known/est"
+DEFAULT_LABEL = "default"
+
+
+class ESTEndpoint:
+    """Enrollment over Secure Transport: the routes of every mount."""
+
+    def __init__(self, services: Services) -> None:
+        assert isinstance(services.settings, ESTSettings)
+        self._ra = services.ra
+        self._settings = services.settings
+
+    def routes(self, mounts: tuple[Mount, ...]) -> tuple[Route, ...]:
+        """The operations of every EST mount: with its label and, for the one labelled "default", without.
+
+        Raises ValueError for a label that is an operation's name, and for options that cannot be understood.
+        """
+        routes: list[Route] = []
+        for mount in mounts:
+            if mount.protocol != "est":
+                continue
+            mounted = MountedEST(self._ra, self._settings, mount)
+            routes += mounted.routes(f"{ROOT}/{mount.label}")
+            if mount.label == DEFAULT_LABEL:
+                routes += mounted.routes(ROOT)
+        return tuple(routes)
+
+    def say(self, problem: Problem, request: HTTPRequest) -> HTTPResponse:
+        """A status and a text (RFC 8951 section 5)."""
+        return problems.say(problem, self._settings.realm)
+
+
+class MountedEST:
+    """The operations at one mount, with its options read once."""
+
+    def __init__(self, ra: RegistrationAuthority, settings: ESTSettings, mount: Mount) -> None:
+        self._ra = ra
+        self._settings = settings
+        self._key = mount.key
+        self._label = mount.label
+        self._options = read_options(mount)
+
+    def routes(self, root: str) -> tuple[Route, ...]:
+        """The operations below a path."""
+        absent = (partial(self._not_offered, name) for name in ("serverkeygen", "fullcmc"))
+        serverkeygen, fullcmc = absent
+        return (
+            Route(("GET",), f"{root}/cacerts", "cacerts", self.cacerts),
+            Route(("GET",), f"{root}/csrattrs", "csrattrs", self.csrattrs),
+            Route(("POST",), f"{root}/simpleenroll", "simpleenroll", self.simpleenroll),
+            Route(("POST",), f"{root}/simplereenroll", "simplereenroll", self.simplereenroll),
+            Route(("POST",), f"{root}/serverkeygen", "serverkeygen", serverkeygen),
+            Route(("POST",), f"{root}/fullcmc", "fullcmc", fullcmc),
+        )
+
+    # ------------------------------------------------------------- what everybody may read
+
+    async def cacerts(self, request: HTTPRequest) -> HTTPResponse:
+        """The CA certificates (RFC 7030 section 4.1): to anybody, cacheable, with an entity tag."""
+        mount = await self._ra.mount(self._key)
+        certificates = await self._ra.ca_certificates(mount)
+        return codec.write_cacerts(certificates, request, self._options, self._settings.cacerts_cache_seconds)
+
+    async def csrattrs(self, request: HTTPRequest) -> HTTPResponse:
+        """What a request should have (RFC 7030 section 4.5), by the mount's default product: to anybody."""
+        if self._options.csrattrs:
+            return codec.write_csrattrs(self._options.csrattrs, self._options)
+        products = await self._ra.products(await self._ra.mount(self._key))
+        if not products:
+            return codec.write_csrattrs(None, self._options)
+        wishes = csrattrs.of_product(products[0], linking_required=self._options.pop is Linking.REQUIRE)
+        return codec.write_csrattrs(csrattrs.write_csrattrs(wishes), self._options)
+
+    # ------------------------------------------------------------- enrolment
+
+    async def simpleenroll(self, request: HTTPRequest) -> HTTPResponse:
+        """Enrol (RFC 7030 section 4.2.1): 200 with the certificate, or 202."""
+        principal, csr = await self._admit(request)
+        order = await self._ra.enroll(principal, translate.to_order(principal, self._label, csr))
+        return await self._answer(order, request)
+
+    async def simplereenroll(self, request: HTTPRequest) -> HTTPResponse:
+        """Renew or rekey the certificate shown in the TLS handshake (RFC 7030 section 4.2.2).
+
+        Raises Forbidden when none of ours was shown, unless the mount lets a password alone do and no
+        certificate was shown at all: the certificate of a device's maker enrols and never renews.
+        """
+        principal, csr = await self._admit(request)
+        new = translate.to_renewal(principal, self._label, csr)
+        if principal.certificate is not None:
+            order = await self._ra.renew(principal, new)
+        elif request.peer.certificate is None and self._options.reenroll is Reenroll.CREDENTIAL:
+            order = await self._ra.enroll(principal, new)
+        else:
+            raise Forbidden(
+                "simplereenroll renews the client certificate of the TLS connection (RFC 7030 section "
+                "4.2.2), one that this server issued; use simpleenroll for a first certificate"
+            )
+        return await self._answer(order, request)
+
+    async def _not_offered(self, operation: str, request: HTTPRequest) -> HTTPResponse:
+        return problems.not_offered(operation)
+
+    async def _admit(self, request: HTTPRequest) -> tuple[Principal, CertificationRequest]:
+        """Who asks, and the request, its proof of possession checked. The cheap check comes first."""
+        options = self._options
+        if options.challenge_password is ChallengePassword.SECRET:
+            csr = codec.read_request(request)
+            principal = await self._authenticate(request, csr.challenge_password)
+        else:
+            principal = await self._authenticate(request, None)
+            csr = codec.read_request(request)
+        check_linking(csr, request, options)
+        return principal, csr
+
+    async def _authenticate(self, request: HTTPRequest, secret: str | None) -> Principal:
+        """The credential behind everything that was shown: password, certificate, secret in the request.
+
+        All of it goes to one judgement, so that nobody adds a certificate of one owner to the password of
+        another.
+        """
+        password = codec.read_password(request)
+        certificate = codec.read_certificate(request)
+        claims: list[Claim] = []
+        if password is not None:
+            claims.append(password)
+        if secret is not None:
+            claims.append(codec.read_secret(secret, password))
+        if certificate is not None:
+            claims.append(certificate)
+        self._check_shown(claims)
+        principal = await self._ra.authenticate(self._key, claims, request.peer.address)
+        request.event["credential"] = principal.credential.id
+        return principal
+
+    def _check_shown(self, claims: list[Claim]) -> None:
+        """Whether everything was shown that the mount wants. Raises Unauthenticated, Forbidden.
+
+        The certificate is asked for in the handshake: HTTP has no challenge for it, so 401 would mislead.
+        """
+        password = any(isinstance(claim, PasswordClaim) for claim in claims)
+        certificate = any(isinstance(claim, CertificateClaim) for claim in claims)
+        wanted = self._options.authentication
+        if wanted in (Authentication.CERTIFICATE, Authentication.BOTH) and not certificate:
+            if wanted is Authentication.BOTH and not password:
+                raise Unauthenticated(
+                    "a user name with its password and a TLS client certificate are needed here"
+                )
+            raise Forbidden("a TLS client certificate is needed here (RFC 7030 section 3.3.2)")
+        if wanted in (Authentication.PASSWORD, Authentication.BOTH) and not password:
+            raise Unauthenticated("a user name and its password are needed here (RFC 7030 section 3.2.3)")
+        if not claims:
+            raise Unauthenticated(
+                "a user name and its password, or a TLS client certificate, are needed here"
+            )
+
+    async def _answer(self, order: Order, request: HTTPRequest) -> HTTPResponse:
+        """The certificate of an order, or when to ask again (RFC 7030 section 4.2.3)."""
+        request.event["order"] = order.id
+        if order.status is OrderStatus.VALID:
+            certificate = await self._ra.certificate_of(order)
+            return codec.write_certificate(certificate.der, self._options)
+        return codec.write_pending(translate.retry_seconds(order, self._settings))

@@ -1,0 +1,71 @@
+"""Problem -> HTTP status and text (RFC 7030 section 4.2.3, RFC 8951 section 5)."""
+
+from __future__ import annotations
+
+from policy.problems import Problem
+from protocols.http import HTTPResponse
+
+STATUS = {
+    "malformed": 400,
+    "too-large": 413,
+    "unsupported-media": 415,
+    "unauthenticated": 401,
+    "account-unknown": 401,
+    "forbidden": 403,
+    "account-binding-required": 403,
+    "agreement-required": 403,
+    "replayed": 409,
+    "bad-time": 400,
+    "bad-csr": 400,
+    "bad-proof-of-possession": 400,
+    "bad-public-key": 400,
+    "bad-algorithm": 400,
+    "rejected-identifier": 403,
+    "unsupported-identifier": 403,
+    "unknown-product": 404,
+    "validation-failed": 403,
+    "validation-dns": 403,
+    "validation-connection": 403,
+    "validation-tls": 403,
+    "validation-caa": 403,
+    "validation-incorrect-response": 403,
+    "not-ready": 409,
+    "conflict": 409,
+    "already-replaced": 409,
+    "unknown-certificate": 404,
+    "unknown-order": 404,
+    "already-revoked": 409,
+    "bad-revocation-reason": 400,
+    "rate-limited": 429,
+    "unavailable": 503,
+    "internal": 500,
+}
+"""Every kind of problem and its status. tests/protocols/est/test_problems.py holds it complete."""
+
+TEXT = "text/plain; charset=utf-8"
+_RETRY_SECONDS = 30
+"""Retry-After of 429 and 503 where the problem names none: no hammering, yet short for a booting device."""
+
+
+def say(problem: Problem, realm: str) -> HTTPResponse:
+    """A problem as plain text for the person who reads the device's log (RFC 8951 section 5)."""
+    status = STATUS.get(problem.kind, 500)
+    headers: tuple[tuple[str, str], ...] = ()
+    if status == 401:
+        headers = (("WWW-Authenticate", challenge(realm)),)
+    elif problem.retry_after is not None or status in (429, 503):
+        headers = (("Retry-After", str(problem.retry_after or _RETRY_SECONDS)),)
+    lines = [problem.detail, *(f"- {one.detail}" for one in problem.subproblems)]
+    return HTTPResponse(
+        status, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"), TEXT, headers
+    )
+
+
+def challenge(realm: str) -> str:
+    """The WWW-Authenticate field that asks for Basic with UTF-8 (RFC 7617 section 2.1)."""
+    return f'Basic realm="{realm}", charset="UTF-8"'
+
+
+def not_offered(operation: str) -> HTTPResponse:
+    """501: an optional operation that this server does not have (RFC 7030 sections 4.3.1 and 4.4.1)."""
+    return HTTPResponse(501, f"{operation} is not offered by this server.\n".encode(), TEXT)

@@ -1,0 +1,196 @@
+"""What can be said about the EST door: server settings, options of a mount, the form of a credential."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+
+from ca_core import oids
+from policy.mount import Mount
+from policy.problems import Malformed
+from protocols.endpoint import CredentialField
+from protocols.est import csrattrs
+
+Seconds = Annotated[int, msgspec.Meta(ge=1)]
+SecondsOrZero = Annotated[int, msgspec.Meta(ge=0)]
+Realm = Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[ !#-\[\]-~]*$")]
+"""Printable ASCII without quotation mark and backslash, which a quoted-string takes as it is (RFC 9110)."""
+
+# RFC 7030 section 3.2.2: a label is never the name of an operation. Those of RFC 8295 are kept free, too.
+RESERVED_LABELS = frozenset(
+    (
+        *("cacerts", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen", "csrattrs"),
+        *("pal", "eecerts", "crls", "arls", "symmetrickeys", "firmware", "tamp"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ESTSettings:
+    """The section `est` of the configuration. Waiting times are whole seconds, as Retry-After is sent."""
+
+    realm: Realm = field(
+        default="EST",
+        metadata={"help": "Name of the protection space that HTTP Basic shows (RFC 7617 section 2)."},
+    )
+    held_retry_after_seconds: Seconds = field(
+        default=60,
+        metadata={"help": "Retry-After of an order that waits for a person; some clients sleep it out."},
+    )
+    order_retry_after_seconds: Seconds = field(
+        default=5, metadata={"help": "Retry-After of an order that is being validated or signed."}
+    )
+    cacerts_cache_seconds: SecondsOrZero = field(
+        default=3600,
+        metadata={"help": "How long caches may keep the answer to cacerts; 0 makes them ask each time."},
+    )
+
+
+class Authentication(StrEnum):
+    """What a client has to show at a mount (RFC 7030 section 3.2.3 and 3.3.2)."""
+
+    ANY = "any"
+    """A password, a certificate or both; both have to belong to the same credential."""
+    PASSWORD = "password"  # noqa: S105 - the method's name
+    CERTIFICATE = "certificate"
+    BOTH = "both"
+
+
+class Linking(StrEnum):
+    """Whether the request has to be linked to the TLS connection (RFC 7030 section 3.5)."""
+
+    VERIFY_IF_PRESENT = "verify-if-present"
+    REQUIRE = "require"
+
+
+class ChallengePassword(StrEnum):
+    """What the challengePassword of a request means. There is no way to have it ignored."""
+
+    POP = "pop"
+    """The channel binding of the TLS connection (RFC 7030 section 3.5)."""
+    SECRET = "secret"  # noqa: S105 - the meaning's name
+    """A password of the credential, as estates do that came from SCEP."""
+
+
+class Reenroll(StrEnum):
+    """Who may use simplereenroll."""
+
+    CERTIFICATE = "certificate"
+    """Only who shows the certificate to be renewed in the TLS handshake (RFC 7030 section 4.2.2)."""
+    CREDENTIAL = "credential"
+    """Also who shows a password and no certificate: such a request is judged like an enrolment."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountOptions:
+    """The options of an EST mount; docs/protocols/est.md explains each."""
+
+    authentication: Authentication = Authentication.ANY
+    pop: Linking = Linking.VERIFY_IF_PRESENT
+    challenge_password: ChallengePassword = ChallengePassword.POP
+    reenroll: Reenroll = Reenroll.CERTIFICATE
+    base64_wrap: int = 0
+    """Characters in a line of an answer: 0 (one line), 64 or 76."""
+    content_transfer_encoding: bool = True
+    """Whether answers carry the Content-Transfer-Encoding of RFC 7030; RFC 8951 section 3 drops it."""
+    csrattrs: bytes = b""
+    """DER of a CsrAttrs to serve instead of the one made from the product."""
+
+
+_CHOICES: dict[str, type[StrEnum]] = {
+    "authentication": Authentication,
+    "pop": Linking,
+    "challenge_password": ChallengePassword,
+    "reenroll": Reenroll,
+}
+_WRAPS = (0, 64, 76)
+
+
+def read_options(mount: Mount) -> MountOptions:
+    """The checked options of a mount. Raises ValueError with every mistake in its label and options."""
+    known = [one.name for one in fields(MountOptions)]
+    values: dict[str, Any] = {}
+    mistakes: list[str] = []
+    if mount.label in RESERVED_LABELS:
+        mistakes.append("its label is the name of an EST operation (RFC 7030 section 3.2.2)")
+    for name, value in mount.options.items():
+        try:
+            if name not in known:
+                raise ValueError(f'"{name}" is not an option of an EST mount; known are {", ".join(known)}')
+            values[name] = _read(name, value)
+        except ValueError as exc:
+            mistakes.append(str(exc))
+    if not mistakes:
+        options = MountOptions(**values)
+        mistakes = _contradictions(options)
+        if not mistakes:
+            return options
+    raise ValueError(f'mount "{mount.key}": ' + "; ".join(mistakes))
+
+
+def _read(name: str, value: Any) -> Any:
+    if name in _CHOICES:
+        choices = [one.value for one in _CHOICES[name]]
+        if value not in choices:
+            raise ValueError(f'{name} = "{value}" is not one of {", ".join(choices)}')
+        return _CHOICES[name](value)
+    if name == "base64_wrap":
+        if isinstance(value, bool) or value not in _WRAPS:
+            raise ValueError(f"base64_wrap = {value} is not one of 0, 64, 76")
+        return value
+    if name == "content_transfer_encoding":
+        if not isinstance(value, bool):
+            raise ValueError(f"content_transfer_encoding = {value} is neither true nor false")
+        return value
+    return _read_csrattrs(value)
+
+
+def _read_csrattrs(value: Any) -> bytes:
+    try:
+        der = b64decode(value, validate=True)
+        csrattrs.read_csrattrs(der)
+    except (Malformed, TypeError, ValueError) as exc:
+        raise ValueError("csrattrs is not the base64 of a CsrAttrs (RFC 8951 section 4)") from exc
+    return der
+
+
+def _contradictions(options: MountOptions) -> list[str]:
+    mistakes = []
+    if options.challenge_password is ChallengePassword.SECRET and options.pop is Linking.REQUIRE:
+        mistakes.append(
+            'pop = "require" needs the challengePassword, which challenge_password = "secret" takes away'
+        )
+    # RFC 7030 section 3.5: a server that demands the linking says so in its CSR attributes.
+    if options.csrattrs and options.pop is Linking.REQUIRE:
+        told = csrattrs.read_csrattrs(options.csrattrs)
+        if oids.CHALLENGE_PASSWORD not in told:
+            mistakes.append('pop = "require" needs challengePassword (1.2.840.113549.1.9.7) in csrattrs')
+    return mistakes
+
+
+CREDENTIAL_FORM = (
+    CredentialField(
+        "method",
+        "choice:password,certificate",
+        "password",
+        "How clients prove it: user name and password (HTTP Basic), or a TLS client certificate of another "
+        "CA that the mount trusts. Certificates enrolled with the credential always count as proof of it.",
+    ),
+    CredentialField(
+        "identifier",
+        "text",
+        "",
+        'The user name; generated when left out. For certificates "sha256:" and the fingerprint of the one '
+        'certificate, or "anchor:" and the fingerprint of the CA whose devices may enrol.',
+    ),
+    CredentialField(
+        "mounts", "list", (), 'Where it may be used, such as "est/default"; empty for every EST mount.'
+    ),
+    CredentialField("products", "list", (), "Products that it may order, the first by default."),
+    CredentialField("use_limit", "number", None, "How many certificates it may enrol; empty for no limit."),
+    CredentialField("allowed_cidrs", "list", (), "Networks from which it may be used; empty for any."),
+)

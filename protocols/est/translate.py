@@ -1,0 +1,69 @@
+"""EST request <-> order: the only module here that knows both vocabularies."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ca_core import oids
+from ca_core.csr import CertificationRequest
+from policy.credential import Principal
+from policy.order import NewOrder, Order, OrderKind, OrderStatus
+from policy.problems import Forbidden
+from protocols.est.settings import ESTSettings
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def to_order(principal: Principal, label: str, csr: CertificationRequest) -> NewOrder:
+    """What simpleenroll asks for (RFC 7030 section 4.2.1)."""
+    return NewOrder(kind=OrderKind.ENROLL, request=csr, reference=reference(principal, label, csr, "enroll"))
+
+
+def to_renewal(principal: Principal, label: str, csr: CertificationRequest) -> NewOrder:
+    """What simplereenroll asks for (RFC 7030 section 4.2.2); the service sees whether the key is another.
+
+    Raises Forbidden for the ChangeSubjectName attribute (RFC 6402 section 2.8): other names are another
+    enrolment here, judged as such, and not granted on the strength of an old certificate.
+    """
+    if oids.CMC_CHANGE_SUBJECT_NAME in csr.attributes:
+        raise Forbidden(
+            "this server does not change names when it re-enrols; enrol anew with the other names"
+        )
+    known = reference(principal, label, csr, f"reenroll {principal.certificate}")
+    return NewOrder(kind=OrderKind.RENEW, request=csr, reference=known)
+
+
+def reference(principal: Principal, label: str, csr: CertificationRequest, operation: str) -> str:
+    """The name under which the same request is known when it comes again (RFC 7030 section 4.2.3).
+
+    A digest of who asks, where, with which key and for which names. Not of the request's bytes: its
+    signature is another one each time, and so is the request itself when it carries the channel binding of
+    a new connection. Who asks is part of it, so that nobody fetches another client's certificate by sending
+    that client's request.
+    """
+    requester = principal.requester
+    said = (
+        operation,
+        principal.credential.id,
+        requester.kind,
+        requester.id,
+        label,
+        csr.subject,
+        sorted([(name.type, name.value) for name in csr.names]),
+        csr.unknown_names,
+        csr.spki,
+    )
+    # MessagePack writes lengths, so that no two different tuples are written alike.
+    return hashlib.sha256(_encode(said)).hexdigest()
+
+
+def retry_seconds(order: Order, settings: ESTSettings) -> int:
+    """When to ask again about an order that has no certificate yet. Raises Forbidden when it never will."""
+    if order.status is OrderStatus.HELD:
+        return settings.held_retry_after_seconds
+    if order.status in (OrderStatus.INVALID, OrderStatus.CANCELLED):
+        detail = order.problem.detail if order.problem is not None else f"the order is {order.status.value}"
+        raise Forbidden(detail, order=order.id)
+    return settings.order_retry_after_seconds

@@ -1,0 +1,176 @@
+"""curl and openssl against the EST door, as an administrator with a shell does it (RFC 7030, RFC 8951)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import pkcs7
+
+from tests.clients.gate import Gate, names_of, run, serial_of
+
+pytestmark = [pytest.mark.client, pytest.mark.door]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, head and body of one answer."""
+
+    status: int
+    head: str
+    body: bytes
+
+
+class Curl:
+    """curl with a folder of its own; every call trusts the gate's root and nothing else."""
+
+    def __init__(self, gate: Gate, folder: Path) -> None:
+        est = gate.told["est"]
+        self.gate = gate
+        self.folder = folder
+        self.url = est["url"].rstrip("/")
+        self.user = ("--user", f"{est['username']}:{est['password']}")
+
+    def __call__(self, operation: str, *words: object) -> Answer:
+        said = run(
+            *("curl", "--silent", "--show-error", "--cacert", self.gate.root, "--dump-header", "head"),
+            *("--output", "body", "--write-out", "%{http_code}", *words, f"{self.url}/{operation}"),
+            folder=self.folder,
+        )
+        assert said.status == 0, said.text
+        return Answer(
+            int(said.out), (self.folder / "head").read_text().lower(), (self.folder / "body").read_bytes()
+        )
+
+    def post(self, operation: str, body: bytes, *words: object) -> Answer:
+        """Post a certification request."""
+        (self.folder / "request").write_bytes(body)
+        kind = ("--header", "Content-Type: application/pkcs10")
+        return self(operation, *kind, "--data-binary", "@request", *words)
+
+    def request(self, name: str) -> bytes:
+        """A new key and a certification request for it by openssl, as base64 without lines."""
+        said = run(
+            *("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-keyout", f"{name}.key", "-out", f"{name}.csr", "-outform", "DER", "-subj", f"/CN={name}"),
+            *("-addext", f"subjectAltName=DNS:{name}"),
+            folder=self.folder,
+        )
+        assert said.status == 0, said.text
+        return base64.b64encode((self.folder / f"{name}.csr").read_bytes())
+
+    def printed(self, body: bytes) -> str:
+        """What openssl reads in a certs-only answer."""
+        (self.folder / "answer.p7").write_bytes(base64.b64decode(body))
+        said = run(
+            *("openssl", "pkcs7", "-inform", "DER", "-in", "answer.p7", "-print_certs"), folder=self.folder
+        )
+        assert said.status == 0, said.text
+        return said.out
+
+
+@pytest.fixture
+def curl(gate: Gate, need: Callable[..., None], tmp_path: Path) -> Curl:
+    need("curl", "openssl")
+    return Curl(gate, tmp_path)
+
+
+def test_cacerts_needs_no_authentication(curl: Curl, gate: Gate) -> None:
+    """The issuing CA and the root as certs-only, to anybody (RFC 7030 section 4.1)."""
+    answer = curl("cacerts")
+    assert answer.status == 200
+    assert "application/pkcs7-mime" in answer.head
+    printed = curl.printed(answer.body)
+    root = "".join(Path(gate.root).read_text().split("-----")[2].split())
+    assert root in "".join(printed.split())
+
+
+def test_csrattrs(curl: Curl) -> None:
+    """The attributes to ask for (section 4.5.2), or 204 when there are none to name."""
+    answer = curl("csrattrs", *curl.user)
+    assert answer.status in (200, 204)
+    if answer.status == 200:
+        assert "application/csrattrs" in answer.head
+        assert base64.b64decode(answer.body)
+
+
+def test_enrols_with_a_password_and_renews_with_the_certificate(curl: Curl, gate: Gate) -> None:
+    """simpleenroll by HTTP Basic (section 4.2.1), then simplereenroll by the certificate (section 4.2.2)."""
+    name = "router-1.certgate.test"
+    answer = curl.post("simpleenroll", curl.request(name), *curl.user)
+    assert answer.status == 200, answer.body
+    assert "application/pkcs7-mime" in answer.head
+    (first,) = pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.body))
+    assert names_of(first) == {name}
+    (curl.folder / "first.pem").write_text(curl.printed(answer.body))
+    (curl.folder / f"{name}.key").rename(curl.folder / "first.key")
+    answer = curl.post("simplereenroll", curl.request(name), "--cert", "first.pem", "--key", "first.key")
+    assert answer.status == 200, answer.body
+    (second,) = pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.body))
+    assert names_of(second) == {name}
+    assert first.subject == second.subject
+    assert first.serial_number != second.serial_number
+    assert gate.show(serial_of(second))["status"] == "valid"
+
+
+def test_the_same_request_again_gets_the_same_certificate(curl: Curl) -> None:
+    """A client that lost the answer asks again with the same bytes: one order, one certificate."""
+    request = curl.request("lost-answer.certgate.test")
+    first = curl.post("simpleenroll", request, *curl.user)
+    second = curl.post("simpleenroll", request, *curl.user)
+    assert (first.status, second.status) == (200, 200)
+    assert curl.printed(first.body) == curl.printed(second.body)
+
+
+def test_renewal_with_a_revoked_certificate_is_refused(curl: Curl, gate: Gate) -> None:
+    """A certificate that was revoked proves nothing any more."""
+    name = "stolen.certgate.test"
+    answer = curl.post("simpleenroll", curl.request(name), *curl.user)
+    (certificate,) = pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.body))
+    (curl.folder / "old.pem").write_text(curl.printed(answer.body))
+    (curl.folder / f"{name}.key").rename(curl.folder / "old.key")
+    said = gate.certgate("cert", "revoke", serial_of(certificate), "--reason", "keyCompromise")
+    assert said.status == 0, said.text
+    answer = curl.post("simplereenroll", curl.request(name), "--cert", "old.pem", "--key", "old.key")
+    assert answer.status in (401, 403)
+
+
+def test_wrong_password_is_401_with_a_challenge(curl: Curl) -> None:
+    """The client learns how to authenticate, and nothing about what was wrong (RFC 7030 section 3.2.3)."""
+    request = curl.request("router-2.certgate.test")
+    name = curl.user[1].partition(":")[0]
+    for user in ((), ("--user", f"{name}:wrong"), ("--user", "nobody:wrong")):
+        answer = curl.post("simpleenroll", request, *user)
+        assert answer.status == 401
+        assert "www-authenticate: basic" in answer.head
+
+
+def test_forbidden_name_is_refused(curl: Curl, gate: Gate) -> None:
+    """A name that the product does not grant."""
+    before = len(gate.export())
+    answer = curl.post("simpleenroll", curl.request("www.example.com"), *curl.user)
+    assert answer.status in (400, 403, 422)
+    assert b"www.example.com" in answer.body
+    assert len(gate.export()) == before
+
+
+@pytest.mark.parametrize("body", [b"not base64 at all!", b"AAAA", b"", base64.b64encode(b"0\x82\x01\x00")])
+def test_undecodable_body_is_400(curl: Curl, body: bytes) -> None:
+    """Neither base64 nor a request: 400 with a sentence."""
+    answer = curl.post("simpleenroll", body, *curl.user)
+    assert answer.status == 400
+
+
+def test_big_body_is_413(curl: Curl) -> None:
+    """Larger than any request (64 KiB): refused before it is decoded."""
+    answer = curl.post("simpleenroll", b"A" * 200_000, *curl.user)
+    assert answer.status == 413
+
+
+def test_unknown_label_and_operation_are_404(curl: Curl) -> None:
+    """What is not there is not there, with or without a password."""
+    assert curl("nothing-here/cacerts").status == 404
+    assert curl("simplydisenroll", *curl.user).status == 404

@@ -1,0 +1,89 @@
+"""EST request <-> order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ca_core.csr import CertificationRequest, read_csr
+from policy.credential import Principal, Requester
+from policy.order import OrderKind
+from policy.problems import Forbidden
+from protocols.est import translate
+from tests.protocols.est.small import make_credential, make_csr
+
+PRINCIPAL = Principal(
+    make_credential("device"), Requester("credential", "device"), "est/default", "192.0.2.1"
+)
+KEY = ec.generate_private_key(ec.SECP256R1())
+REQUEST = read_csr(make_csr(key=KEY))
+
+words = st.text(max_size=8)
+Said = tuple[str, str, str, str]
+
+
+def reference(
+    principal: Principal = PRINCIPAL, label: str = "default", csr: CertificationRequest = REQUEST
+) -> str:
+    return translate.reference(principal, label, csr, "enroll")
+
+
+def test_an_enrolment_names_neither_product_nor_identifiers() -> None:
+    """The server selects the product; the names are those of the request."""
+    order = translate.to_order(PRINCIPAL, "default", REQUEST)
+    assert (order.kind, order.product, order.identifiers, order.request) == (
+        OrderKind.ENROLL,
+        None,
+        (),
+        REQUEST,
+    )
+
+
+def test_the_reference_is_of_the_key_and_not_of_the_bytes() -> None:
+    """RFC 7030 section 4.2.3: the request may be signed again, over another channel binding."""
+    again = read_csr(make_csr(key=KEY, password=b"another connection"))
+    assert again.der != REQUEST.der
+    assert reference(csr=again) == reference()
+
+
+def test_the_order_of_names_does_not_matter() -> None:
+    """subjectAltName is a set."""
+    names = read_csr(make_csr("a.certgate.test")).names + REQUEST.names
+    one, other = (replace(REQUEST, names=order) for order in (names, names[::-1]))
+    assert reference(csr=one) == reference(csr=other) != reference()
+
+
+def test_enrolling_and_renewing_are_different_transactions() -> None:
+    """A renewal right after the enrolment, with the same key and names, is no repetition."""
+    own = replace(PRINCIPAL, certificate="0a" * 20)
+    references = {
+        translate.to_order(own, "default", REQUEST).reference,
+        translate.to_renewal(own, "default", REQUEST).reference,
+        translate.to_renewal(replace(own, certificate="0b" * 20), "default", REQUEST).reference,
+    }
+    assert len(references) == 3
+
+
+def _reference(said: Said) -> str:
+    credential, requester, label, name = said
+    principal = replace(
+        PRINCIPAL, credential=make_credential(credential), requester=Requester("certificate", requester)
+    )
+    return reference(principal, label, replace(REQUEST, subject=(("CN", name),)))
+
+
+@given(st.tuples(words, words, words, words), st.tuples(words, words, words, words))
+def test_whatever_differs_gives_another_reference(one: Said, other: Said) -> None:
+    """No two clients, labels or subjects run together, whatever characters they have."""
+    assert (_reference(one) == _reference(other)) is (one == other)
+
+
+def test_change_subject_name_is_refused() -> None:
+    """RFC 6402 section 2.8: never honoured, never passed over."""
+    asking = replace(REQUEST, attributes=(*REQUEST.attributes, "1.3.6.1.5.5.7.7.36"))
+    with pytest.raises(Forbidden):
+        translate.to_renewal(PRINCIPAL, "default", asking)
