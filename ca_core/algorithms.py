@@ -103,10 +103,7 @@ def _signature_rows() -> tuple[SignatureAlgorithm, ...]:
     )
     return (
         *(SignatureAlgorithm(name, oid, _identifier(oid), digest, "ecdsa") for name, oid, digest in ecdsa),
-        *(
-            SignatureAlgorithm(name, oid, _identifier(oid, der.NULL), digest, "rsa")
-            for name, oid, digest in pkcs1
-        ),
+        *(SignatureAlgorithm(name, oid, _identifier(oid, der.NULL), digest, "rsa") for name, oid, digest in pkcs1),
         *(
             SignatureAlgorithm(
                 f"RSASSA-PSS-{digest.upper()}",

@@ -21,6 +21,7 @@ class FixedClock:
         self.at = at.astimezone(UTC).replace(microsecond=0)
 
     def __call__(self) -> datetime:
+        """The moment at which it stands."""
         return self.at
 
     def advance(self, **duration: float) -> None:

@@ -204,9 +204,7 @@ def _prove_possession(request: _Request, spki: bytes) -> tuple[str, str]:
     public_key = read_public_key(spki)
     kind = algorithms.key_type(public_key)
     if request.signature.padding_bits():
-        raise BadProofOfPossession(
-            "the signature of the certification request is not a whole number of octets"
-        )
+        raise BadProofOfPossession("the signature of the certification request is not a whole number of octets")
     try:
         algorithms.verify(public_key, algorithm, request.signature.as_bytes(), _whole(request.info))
     except InvalidSignature as exc:

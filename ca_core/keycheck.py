@@ -146,12 +146,8 @@ _SMALL_FACTORS = math.prod(_primes_below(2000))
 # primes k*M + (65537^a mod M), so its moduli are powers of 65537 modulo every prime that divides M. These are
 # the primes where few residues are such powers: one sound key in 2^27 is taken for a faulty one.
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
-_ROCA_RESIDUES = tuple(
-    (prime, frozenset(pow(65537, power, prime) for power in range(prime))) for prime in _ROCA_PRIMES
-)
-_SQUARES = frozenset(
-    number * number % 5040 for number in range(5040)
-)  # 1 number in 26, before a root is drawn
+_ROCA_RESIDUES = tuple((prime, frozenset(pow(65537, power, prime) for power in range(prime))) for prime in _ROCA_PRIMES)
+_SQUARES = frozenset(number * number % 5040 for number in range(5040))  # 1 number in 26, before a root is drawn
 
 
 def _read_rsa(spki: bytes, key_type: str) -> _RSAKey:
@@ -178,9 +174,7 @@ def _check_rsa(spki: bytes, key_type: str) -> None:
         )
     if exponent % 2 == 0 or not _MIN_EXPONENT <= exponent < _MAX_EXPONENT:
         shown = exponent if 0 <= exponent < _MAX_EXPONENT else "out of range"
-        raise BadPublicKey(
-            f"the RSA key's exponent is {shown}; accepted are odd ones from 65537 to 2^256 - 1"
-        )
+        raise BadPublicKey(f"the RSA key's exponent is {shown}; accepted are odd ones from 65537 to 2^256 - 1")
     if math.gcd(modulus, _SMALL_FACTORS) != 1:
         raise BadPublicKey("the RSA key's modulus has a small prime factor")
     if all(modulus % prime in residues for prime, residues in _ROCA_RESIDUES):

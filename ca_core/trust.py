@@ -141,9 +141,7 @@ class _Certificate:
 
     def check_time(self, at: datetime) -> None:
         if at < self.not_before:
-            raise PathError(
-                f'the certificate of "{self.shown}" is not valid before {self.not_before:{_TIME}}'
-            )
+            raise PathError(f'the certificate of "{self.shown}" is not valid before {self.not_before:{_TIME}}')
         if at > self.not_after:
             raise PathError(f'the certificate of "{self.shown}" expired at {self.not_after:{_TIME}}')
 
@@ -318,9 +316,7 @@ def _uri_within(uri: str, base: str) -> bool:
     except ValueError:
         host = None
     if host is None:
-        raise PathError(
-            "a URI without a host cannot be compared with the name constraints of a CA certificate"
-        )
+        raise PathError("a URI without a host cannot be compared with the name constraints of a CA certificate")
     return _exact_host_within(host, base)
 
 

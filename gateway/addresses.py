@@ -19,9 +19,7 @@ _Networks = tuple[tuple[int, int], ...]
 def _table(width: int, *networks: str) -> _Networks:
     parsed = (ip_network(network) for network in networks)
     return tuple(
-        (int(network.netmask), int(network.network_address))
-        for network in parsed
-        if network.max_prefixlen == width
+        (int(network.netmask), int(network.network_address)) for network in parsed if network.max_prefixlen == width
     )
 
 
@@ -99,9 +97,7 @@ class AddressGuard:
         """Raise AddressRefused unless `address` may be called; the answer says whether it is a public one."""
         if (packed := _packed(address)) is None:
             # A zone identifier comes here as well: what has a zone is local to a link (RFC 4007 section 11).
-            raise AddressRefused(
-                "the target is not an address that can be called", reason=f"not an address: {address}"
-            )
+            raise AddressRefused("the target is not an address that can be called", reason=f"not an address: {address}")
         number = int.from_bytes(packed, "big")
         if len(packed) == 4:
             public = not _inside(number, _NOT_PUBLIC_4)
@@ -110,9 +106,7 @@ class AddressGuard:
             public = _public_6(number)
             allowed = public or self._opened_6(number)
         if not allowed:
-            raise AddressRefused(
-                "the target's address is not one that this server calls", reason=f"refused: {address}"
-            )
+            raise AddressRefused("the target's address is not one that this server calls", reason=f"refused: {address}")
         return public
 
     def _opened_4(self, number: int) -> bool:

@@ -15,14 +15,28 @@ import inspect
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 import structlog
 
+from gateway.admin_client import AdminRefused, NotRunning, call_sync, short_path, socket_path
 from policy.problems import Problem, Unavailable
+
+__all__ = [
+    "AdminRefused",
+    "AdminServer",
+    "AlreadyRunning",
+    "Command",
+    "NotRunning",
+    "Progress",
+    "StateLock",
+    "call",
+    "call_sync",
+    "socket_path",
+]
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """A list of all credentials fits; a runaway client does not."""
@@ -34,26 +48,8 @@ Command = Callable[..., Awaitable[object]]
 _log = structlog.get_logger("certgate.admin")
 
 
-class AdminRefused(Exception):
-    """The server answered with an error; `kind` is a problem's kind or "unknown-command" and the like."""
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.detail = detail
-
-
-class NotRunning(Exception):
-    """No server listens at this state's admin socket."""
-
-
 class AlreadyRunning(Exception):
     """Another process holds this state."""
-
-
-def socket_path(state: Path) -> Path:
-    """Where the admin socket of a state folder is."""
-    return state / "run" / "admin.sock"
 
 
 class StateLock:
@@ -111,7 +107,7 @@ class AdminServer:
             # Nobody may connect in the moment between bind and chmod.
             before = os.umask(0o177)
             try:
-                with _bindable(self._path) as short:
+                with short_path(self._path) as short:
                     sock.bind(short)
             finally:
                 os.umask(before)
@@ -211,19 +207,6 @@ def _same_user(writer: asyncio.StreamWriter) -> bool:
     return uid in (0, os.geteuid())
 
 
-@contextlib.contextmanager
-def _bindable(path: Path) -> Iterator[str]:
-    """The path, or another name of it that fits into a socket address (108 bytes, unix(7))."""
-    if len(os.fsencode(path)) < 100:
-        yield str(path)
-        return
-    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{path.name}"
-    finally:
-        os.close(descriptor)
-
-
 def _make_run_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -240,12 +223,13 @@ async def call(
     before it has answered.
     """
     try:
-        with _bindable(path) as short:
+        with short_path(path) as short:
             reader, writer = await asyncio.open_unix_connection(short, limit=MAX_MESSAGE_BYTES)
     except (FileNotFoundError, ConnectionRefusedError) as exc:
         raise NotRunning(f"no server is running (nothing listens at {path})") from exc
     try:
-        await _write(writer, {"command": command, "arguments": dict(arguments or {})})
+        with contextlib.suppress(ConnectionError):  # who is refused is told so before he has spoken
+            await _write(writer, {"command": command, "arguments": dict(arguments or {})})
         while line := await reader.readline():
             message = msgspec.json.decode(line)
             if "progress" in message:
@@ -262,13 +246,3 @@ async def call(
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
     raise Unavailable("the server went away before it had answered")
-
-
-def call_sync(
-    path: Path,
-    command: str,
-    arguments: Mapping[str, object] | None = None,
-    on_progress: Callable[[Any], None] | None = None,
-) -> Any:
-    """As `call`, for code without an event loop."""
-    return asyncio.run(call(path, command, arguments, on_progress))

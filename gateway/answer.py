@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 import structlog
 
-from gateway.connection import IDLE, NEVER, WRITE, Connection, Incoming
+from gateway.connection import IDLE, LINGER, NEVER, WRITE, Connection, Incoming
 from protocols.http import HTTPResponse
 
 _log = structlog.get_logger("certgate.server")
@@ -55,7 +55,7 @@ class Answer:
             await self._send_stream(connection, incoming)
         elif connection.writing_paused:
             await self._flush(connection, incoming, len(self.head))
-        connection.phase = IDLE
+        connection.phase = IDLE if incoming.payload.is_eof() else LINGER
         connection.due = NEVER
         if self._abrupt:
             connection.force_close()
@@ -89,9 +89,7 @@ class Answer:
     @staticmethod
     async def _flush(connection: Connection, incoming: Incoming, size: int) -> None:
         now = connection.registry.now()
-        connection.due = (
-            now + connection.registry.settings.idle_timeout_seconds + size / _READ_BYTES_PER_SECOND
-        )
+        connection.due = now + connection.registry.settings.idle_timeout_seconds + size / _READ_BYTES_PER_SECOND
         await incoming.writer.drain()
         connection.due = NEVER
 

@@ -326,8 +326,7 @@ class Running:
         """The server's own TLS certificate: from the configured files, else issued to itself and renewed."""
         settings = self.core.config.server
         if settings.tls_certificate_file:
-            certificate = Path(settings.tls_certificate_file).read_bytes()
-            self.server.replace_certificate(certificate, Path(settings.tls_key_file).read_bytes())
+            self.server.replace_certificate(*_read_pair(settings.tls_certificate_file, settings.tls_key_file))
             return
         names = tuple(tls_names(self.core.config))
         issuer = next(one for one in self.core.ca.issuers.values() if not is_root(one))
@@ -342,6 +341,10 @@ class Running:
     async def _probe_signer(self) -> None:
         issuer = next(iter(self.core.ca.issuers.values()))
         issuer.verify(await issuer.signer.sign(b"certgate health probe"), b"certgate health probe")
+
+
+def _read_pair(certificate: str, key: str) -> tuple[bytes, bytes]:
+    return Path(certificate).read_bytes(), Path(key).read_bytes()
 
 
 def tls_names(config: Config) -> list[Identifier]:

@@ -43,6 +43,8 @@ WRITE = 4
 """The answer waits for the client to read."""
 LATE = 5
 """The client has been told that it took too long; the operation may still run."""
+LINGER = 6
+"""The answer is out before the body was in; aiohttp reads and drops the rest for a while, then closes."""
 
 NEVER = float("inf")
 _ids = itertools.count(1)
@@ -225,9 +227,7 @@ class Connections:
         self._by_address: dict[str, int] = {}
         self._orphans: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        shortest = min(
-            settings.header_timeout_seconds, settings.body_timeout_seconds, settings.request_timeout_seconds
-        )
+        shortest = min(settings.header_timeout_seconds, settings.body_timeout_seconds, settings.request_timeout_seconds)
         self._interval = min(1.0, shortest / 4)
         metrics.http_connections.set_function(lambda: self._total)
 
@@ -303,6 +303,9 @@ class Connections:
         if connection in self._open:
             self._open.discard(connection)
             self.leave(connection.address)
+
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._open
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Hold an operation whose client has gone until it has finished; the event loop holds it weakly."""

@@ -143,6 +143,4 @@ class Management:
 
 
 def _json(status: int, value: object) -> HTTPResponse:
-    return HTTPResponse(
-        status, msgspec.json.encode(value), "application/json", (("Cache-Control", "no-store"),)
-    )
+    return HTTPResponse(status, msgspec.json.encode(value), "application/json", (("Cache-Control", "no-store"),))

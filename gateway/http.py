@@ -101,9 +101,7 @@ class Front:
         except Exception as fault:  # noqa: BLE001 - an answer that cannot be written (a field with a line feed)
             _log.error("internal", request=exchange.request_id, fault=type(fault).__name__, exc_info=fault)
             event["problem"] = "internal"
-            response = exchange.say(
-                Internal(f"internal error; the operator finds it under {exchange.request_id}")
-            )
+            response = exchange.say(Internal(f"internal error; the operator finds it under {exchange.request_id}"))
             answer = exchange.write(HTTPResponse(500, response.body, response.content_type))
         finally:
             self.inflight -= 1
@@ -289,15 +287,9 @@ class _Exchange:
         url = self.incoming.message.url
         if not url.absolute:
             raise _Refusal(400, Malformed("the request target is neither a path nor an absolute URL"))
-        if (
-            url.scheme not in ("http", "https")
-            or (url.host or "").lower() not in self.front._hosts
-            or url.user
-        ):
+        if url.scheme not in ("http", "https") or (url.host or "").lower() not in self.front._hosts or url.user:
             self.close = True
-            raise _Refusal(
-                421, Malformed("this server does not answer for the authority of the request target")
-            )
+            raise _Refusal(421, Malformed("this server does not answer for the authority of the request target"))
         self.path = url.raw_path
         self.query = url.raw_query_string
 
@@ -308,9 +300,7 @@ class _Exchange:
         target = found.resource.targets.get(method)
         if target is None:
             allow = found.resource.allow
-            raise _Refusal(
-                405, Malformed(f"the method {method} is not served here, only {allow}"), ("Allow", allow)
-            )
+            raise _Refusal(405, Malformed(f"the method {method} is not served here, only {allow}"), ("Allow", allow))
         if target.route.transport is Transport.TLS and not self.secure:
             raise _Refusal(403, Forbidden("this resource is served over TLS only"))
         return target

@@ -62,11 +62,7 @@ class Listening:
     def serves(self, doors: Iterable[Door]) -> Iterable[Door]:
         """The doors that are on this listener."""
         name, dedicated = self.listener.name, self.listener.dedicated
-        return (
-            door
-            for door in doors
-            if (name in door.listeners if door.listeners is not None else not dedicated)
-        )
+        return (door for door in doors if (name in door.listeners if door.listeners is not None else not dedicated))
 
     def bind(self) -> None:
         """Open the listening sockets: every address that the configured one stands for."""
@@ -82,9 +78,7 @@ class Listening:
             sock.listen(BACKLOG)
         except OSError as exc:
             place = f"{listener.address} port {listener.port}"
-            raise OSError(
-                exc.errno, f"the {listener.name} listener cannot have {place}: {exc.strerror}"
-            ) from exc
+            raise OSError(exc.errno, f"the {listener.name} listener cannot have {place}: {exc.strerror}") from exc
 
     def start(self, connections: Connections, settings: ServerSettings) -> None:
         """Begin to accept."""
@@ -150,8 +144,11 @@ class Listening:
         tls = self.tls
         settings = self._settings
 
+        connection: Connection | None = None
+
         def protocol() -> Connection:
-            return Connection(
+            nonlocal connection
+            connection = Connection(
                 self._manager,
                 self._connections,
                 address,
@@ -164,6 +161,7 @@ class Listening:
                 lingering_time=_TLS_CLOSE_SECONDS,
                 auto_decompress=False,
             )
+            return connection
 
         try:
             if tls is None:
@@ -177,12 +175,11 @@ class Listening:
                     ssl_shutdown_timeout=_TLS_CLOSE_SECONDS,
                 )
         except (OSError, ssl.SSLError, TimeoutError) as exc:
-            self._connections.leave(address)
             self._connections.metrics.http_rejected.labels("handshake").inc()
-            _log.debug(
-                "handshake failed", listener=self.listener.name, peer=address, reason=type(exc).__name__
-            )
+            _log.debug("handshake failed", listener=self.listener.name, peer=address, reason=type(exc).__name__)
         except asyncio.CancelledError:
-            self._connections.leave(address)
             accepted.close()
             raise
+        finally:
+            if connection not in self._connections:
+                self._connections.leave(address)

@@ -230,9 +230,7 @@ class _Handler(logging.Handler):
         self._log.output.write(self._log.line(event), now=record.levelno >= logging.WARNING)
 
 
-def _hide_secrets_of_exceptions(
-    _: object, __: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _hide_secrets_of_exceptions(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Take `fault=exception` values as their type only: a library's text may have anything in it."""
     for key, value in event.items():
         if isinstance(value, BaseException) and key != "exc_info":

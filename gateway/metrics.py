@@ -68,24 +68,16 @@ class Metrics:
         )
         self.http_inflight = gauge("http_inflight", "Requests being served.")
         self.http_connections = gauge("http_connections", "Open connections, handshakes included.")
-        self.http_rejected = counter(
-            "http_rejected", "Requests and connections refused before any door.", "reason"
-        )
+        self.http_rejected = counter("http_rejected", "Requests and connections refused before any door.", "reason")
 
         self.orders = counter("orders", "Orders that ended.", "protocol", "product", "outcome")
         self.certificates_issued = counter(
             "certificates_issued", "Certificates issued.", "protocol", "issuer", "product", "key_type"
         )
-        self.certificates_revoked = counter(
-            "certificates_revoked", "Certificates revoked.", "issuer", "reason"
-        )
-        self.certificates_expiring = gauge(
-            "certificates_expiring", "Certificates soon to expire.", "issuer", "bucket"
-        )
+        self.certificates_revoked = counter("certificates_revoked", "Certificates revoked.", "issuer", "reason")
+        self.certificates_expiring = gauge("certificates_expiring", "Certificates soon to expire.", "issuer", "bucket")
         self.issuance_duration = timing("issuance_duration_seconds", "Time of a stage.", "protocol", "stage")
-        self.validation_duration = timing(
-            "validation_duration_seconds", "Time of a try.", "method", "outcome"
-        )
+        self.validation_duration = timing("validation_duration_seconds", "Time of a try.", "method", "outcome")
         self.validation_attempts = counter(
             "validation_attempts", "Validations tried.", "method", "perspective", "outcome"
         )
@@ -94,12 +86,8 @@ class Metrics:
         self.lint_findings = counter("lint_findings", "Findings of lints.", "linter", "severity")
 
         self.crl_size_bytes = gauge("crl_size_bytes", "Size of the newest CRL.", "issuer")
-        self.crl_next_update = gauge(
-            "crl_next_update_timestamp_seconds", "nextUpdate of the newest CRL.", "issuer"
-        )
-        self.ca_not_after = gauge(
-            "ca_not_after_timestamp_seconds", "End of an issuer's certificate.", "issuer"
-        )
+        self.crl_next_update = gauge("crl_next_update_timestamp_seconds", "nextUpdate of the newest CRL.", "issuer")
+        self.ca_not_after = gauge("ca_not_after_timestamp_seconds", "End of an issuer's certificate.", "issuer")
         self.tls_not_after = gauge("tls_not_after_timestamp_seconds", "End of the server's TLS certificate.")
         self.signer_operations = counter("signer_operations", "Signatures made.", "backend", "outcome")
         self.signer_up = gauge("signer_up", "Whether the keys can sign.", "backend")
@@ -111,12 +99,8 @@ class Metrics:
         self.webhook_deliveries = counter("webhook_deliveries", "Webhooks delivered.", "outcome")
         self.webhook_lag = gauge("webhook_lag_seconds", "Age of the oldest message that is not delivered.")
         self.audit_tree_size = gauge("audit_tree_size", "Events in the audit log.")
-        self.audit_last_checkpoint = gauge(
-            "audit_last_checkpoint_timestamp_seconds", "Time of the newest checkpoint."
-        )
-        self.config_last_reload_successful = gauge(
-            "config_last_reload_successful", "1 when the last reload was taken."
-        )
+        self.audit_last_checkpoint = gauge("audit_last_checkpoint_timestamp_seconds", "Time of the newest checkpoint.")
+        self.config_last_reload_successful = gauge("config_last_reload_successful", "1 when the last reload was taken.")
         self.config_last_reload_successful.set(1)
 
     def timing(self, protocol: str, operation: str) -> RequestTiming:

@@ -19,9 +19,7 @@ from protocols.endpoint import Say
 from protocols.http import HTTPRequest, HTTPResponse, Route
 
 # Everything that has a second reading, and what a path cannot contain anyhow (RFC 3986 section 3.3).
-_ODD = re.compile(
-    r"//|/\.{1,2}(?:/|$)|%(?:2[eEfF]|5[cC]|[01][0-9a-fA-F]|7[fF]|(?![0-9a-fA-F]{2}))|[^!$&-;=@-Z_a-z~%]"
-)
+_ODD = re.compile(r"//|/\.{1,2}(?:/|$)|%(?:2[eEfF]|5[cC]|[01][0-9a-fA-F]|7[fF]|(?![0-9a-fA-F]{2}))|[^!$&-;=@-Z_a-z~%]")
 _ODD_IN_REST = re.compile(
     r"/\.{1,2}(?:/|$)|%(?:2[eE]|5[cC]|[01][0-9a-fA-F]|7[fF]|(?![0-9a-fA-F]{2}))|[^!$&-;=@-Z_a-z~%]"
 )
@@ -133,9 +131,7 @@ class RouteTable:
 
     def _add(self, door: Door, route: Route) -> None:
         if not route.path.startswith("/"):
-            raise ValueError(
-                f"{door.name}: the path {route.path!r} of {route.name} does not begin with a slash"
-            )
+            raise ValueError(f"{door.name}: the path {route.path!r} of {route.name} does not begin with a slash")
         segments = route.path[1:].split("/")
         node, names = self._root, []
         whole_rest = False

@@ -41,14 +41,10 @@ def listeners_of(config: Config) -> tuple[Listener, ...]:
 class Server:
     """Every listener of one process. Routes, certificate and anchors may be replaced while it runs."""
 
-    def __init__(
-        self, listeners: Sequence[Listener], settings: ServerSettings, log: Logging, metrics: Metrics
-    ) -> None:
+    def __init__(self, listeners: Sequence[Listener], settings: ServerSettings, log: Logging, metrics: Metrics) -> None:
         self._settings = settings
         self._listeners = {listener.name: Listening(listener) for listener in listeners}
-        self._proxies = Proxies(
-            settings.trusted_proxies, client_certificates=settings.client_certificate_header
-        )
+        self._proxies = Proxies(settings.trusted_proxies, client_certificates=settings.client_certificate_header)
         self._log = log
         self._metrics = metrics
         self._connections: Connections | None = None
@@ -114,9 +110,7 @@ class Server:
         for listening in self._listeners.values():
             listener = listening.listener
             if listener.tls is not None and listening.tls is None:
-                raise ValueError(
-                    f"the listener {listener.name} has no certificate; call replace_certificate first"
-                )
+                raise ValueError(f"the listener {listener.name} has no certificate; call replace_certificate first")
             listening.front = Front(
                 origin=listener.origin,
                 secure=listener.tls is not None,
@@ -135,9 +129,7 @@ class Server:
 
     def _hosts(self) -> Iterable[str]:
         yield from (name.lower() for name in self._settings.names)
-        yield from (
-            urlsplit(listening.listener.origin).hostname or "" for listening in self._listeners.values()
-        )
+        yield from (urlsplit(listening.listener.origin).hostname or "" for listening in self._listeners.values())
 
     def _refuse(self, status: int) -> Any:
         front = next(listening.front for listening in self._listeners.values() if listening.front)

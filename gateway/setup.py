@@ -117,7 +117,7 @@ async def _credential(
     product: str,
     method: AuthenticationMethod | None = None,
 ) -> tuple[str, str]:
-    """Identifier and secret of a credential; one that a cut-off run left, whose secret nobody has, gets a new secret."""
+    """Identifier and secret of a credential; one that a cut-off run left gets a new secret, as nobody has the old."""
     try:
         await core.administration.credential(identifier)
     except Malformed:

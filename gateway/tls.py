@@ -34,9 +34,7 @@ class TLSState:
     end_point: bytes | None
 
 
-def make_state(
-    profile: TLSProfile, certificate_pem: bytes, key_pem: bytes, anchors: Iterable[bytes] = ()
-) -> TLSState:
+def make_state(profile: TLSProfile, certificate_pem: bytes, key_pem: bytes, anchors: Iterable[bytes] = ()) -> TLSState:
     """A context of this profile. `anchors` are DER certificates that client certificates must chain to.
 
     Raises ssl.SSLError or ValueError when certificate, key or an anchor cannot be used.

@@ -99,8 +99,10 @@ class Administration:
     # ----------------------------------------------------------------- credentials
 
     async def create_credential(self, new: NewCredential, actor: str) -> CreatedCredential:
-        """Make a credential and its secret. Raises Malformed for what does not exist or fit, OrderConflict for a taken
-        identifier (also one that was revoked: it never comes back).
+        """Make a credential and its secret.
+
+        Raises Malformed for what does not exist or fit, OrderConflict for a taken identifier (also one that was
+        revoked: it never comes back).
         """
         method = await self._check(new)
         now = self._clock()
@@ -139,7 +141,8 @@ class Administration:
             raise Malformed(f'there is no door for credentials of type "{new.type}" yet (there are: {known})')
         method = new.method or methods[0]
         if method not in methods:
-            raise Malformed(f'a credential of type "{new.type}" authenticates by {", ".join(methods)}, not by "{method}"')
+            known = ", ".join(methods)
+            raise Malformed(f'a credential of type "{new.type}" authenticates by {known}, not by "{method}"')
         if await self._store.one(USER, new.user) is None:
             raise Malformed(f'there is no user "{new.user}"')
         if await self._store.one(GROUP, new.group) is None:
@@ -172,7 +175,8 @@ class Administration:
         """A credential by id, or by identifier of any type. Raises Malformed when there is none."""
         found = await self._store.one(CREDENTIAL, name)
         for kind in CredentialType:
-            found = found or await self._store.one(CREDENTIAL_BY_IDENTIFIER, kind, name)
+            if found is None:
+                found = await self._store.one(CREDENTIAL_BY_IDENTIFIER, kind, name)
         if found is None:
             raise Malformed(f'there is no credential "{name}"')
         return found
@@ -252,9 +256,11 @@ class Administration:
         version = current.version + 1 if current is not None else 1
         profile = replace(product.profile, version=version)
         new = replace(product, version=version, profile=profile)
-        if current is not None and current == replace(new, version=current.version, profile=current.profile):
-            if replace(current.profile, version=version) == profile:
-                return None
+        unchanged = current is not None and current == replace(
+            new, version=current.version, profile=replace(profile, version=current.profile.version)
+        )
+        if unchanged:
+            return None
         unit = Unit()
         if current is None:
             unit.insert(new)
@@ -274,7 +280,7 @@ class Administration:
         return changed or current
 
     async def apply_mount(self, mount: Mount, actor: str) -> Mount | None:
-        """Make or change a mount; None when nothing would change. Raises Malformed for what it names and is not there."""
+        """Make or change a mount; None when nothing would change. Raises Malformed for what it names in vain."""
         if LABEL.fullmatch(mount.label) is None:
             raise Malformed(f'"{mount.label}" is no label: use lower-case letters, digits and inner hyphens')
         for name in mount.products:

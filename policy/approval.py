@@ -19,7 +19,7 @@ class Approval:
         self._clock = clock
 
     async def approve(self, order_id: str, approver: str) -> Order:
-        """Issue a held order. Raises UnknownOrder, NotReady, Forbidden (its own requester), what the rules object to."""
+        """Issue a held order. Raises UnknownOrder, NotReady, Forbidden (its requester), what the rules object to."""
         return await self._fulfilment.approve(await self._held(order_id, approver), approver)
 
     async def reject(self, order_id: str, approver: str, why: str) -> Order:
@@ -37,6 +37,22 @@ class Approval:
             raise OrderConflict("the order was decided at the same time") from conflict
         return rejected
 
+    async def cancel(self, order_id: str, actor: str, why: str) -> Order:
+        """Withdraw an order that is not being signed. Raises UnknownOrder, NotReady, OrderConflict."""
+        order = await self._store.one(ORDER, order_id)
+        if order is None:
+            raise UnknownOrder(f"there is no order {order_id}")
+        now = self._clock()
+        cancelled = advance(order, OrderEvent.CANCEL, now)
+        unit = Unit()
+        unit.save(cancelled)
+        unit.audit(AuditEvent(AuditTag.ORDER_CANCELLED, now, actor, f"order:{order.id}", {"why": why}))
+        try:
+            await self._store.commit(unit)
+        except Conflict as conflict:
+            raise OrderConflict("the order moved on at the same time") from conflict
+        return cancelled
+
     async def _held(self, order_id: str, approver: str) -> Order:
         order = await self._store.one(ORDER, order_id)
         if order is None:
@@ -44,6 +60,11 @@ class Approval:
         if order.status is not OrderStatus.HELD:
             raise NotReady(f'the order is "{order.status}": nothing waits for a decision')
         credential = await self._store.one(CREDENTIAL, order.credential)
-        if credential is not None and approver == f"user:{credential.user}":
+        if credential is not None and _person(approver) == f"user:{credential.user}":
             raise Forbidden("nobody decides about their own order")
         return order
+
+
+def _person(actor: str) -> str:
+    """Who acts, whatever the way: "user:alice@cli" is the same alice as "user:alice"."""
+    return actor.partition("@")[0]

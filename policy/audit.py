@@ -143,7 +143,7 @@ class Checkpoint:
 
 
 def note(origin: str, frontier: Frontier, at: datetime) -> bytes:
-    """The bytes that a checkpoint signs: origin, size, root in hex and time, a line each (after C2SP tlog-checkpoint)."""
+    """What a checkpoint signs: origin, size, root in hex and time, a line each (after C2SP tlog-checkpoint)."""
     return f"{origin}\n{frontier.size}\n{frontier.root().hex()}\n{at.isoformat()}\n".encode()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import argon2
+from cryptography.x509 import load_der_x509_certificate
 
 from ca_core.clock import Clock
 from ca_core.status import CertificateState
@@ -206,7 +207,7 @@ class Authentication:
         candidates = [f"sha256:{digest}"]
         for anchor in mount.anchors:
             try:
-                TrustAnchors((anchor,)).validate(claim.certificate, claim.chain, self._clock())
+                _anchor(anchor).validate(claim.certificate, claim.chain, self._clock())
             except PathError:
                 continue
             candidates.append(f"anchor:{fingerprint(anchor)}")
@@ -226,6 +227,11 @@ class Authentication:
         if credential is None or credential.method is not AuthenticationMethod.NONE:
             raise Forbidden("this directory is closed")
         return Principal(credential, Requester("credential", credential.id), mount.key, address)
+
+
+@lru_cache(maxsize=256)
+def _anchor(der: bytes) -> TrustAnchors:
+    return TrustAnchors((load_der_x509_certificate(der),))
 
 
 @lru_cache(maxsize=4096)

@@ -49,12 +49,13 @@ class Catalogue:
             self._entries.clear()
             self._epoch = epoch
         key = (query.name, *parameters)
-        found = self._entries.get(key)
-        if found is None:
-            found = await self._store.one(query, *parameters)
-            if found is not None and epoch == self._store.configuration_epoch:
-                self._entries[key] = found
-        return cast("T | None", found)
+        known = self._entries.get(key)
+        if known is not None:
+            return cast(T, known)
+        found: T | None = await self._store.one(query, *parameters)
+        if found is not None and epoch == self._store.configuration_epoch:
+            self._entries[key] = found
+        return found
 
     async def mount(self, key: str) -> Mount:
         """The active mount with this key. Raises UnknownProduct."""

@@ -43,7 +43,6 @@ from policy.order import (
 from policy.problems import (
     BadPublicKey,
     Forbidden,
-    Internal,
     NotReady,
     OrderConflict,
     Problem,
@@ -117,7 +116,8 @@ class Fulfilment:
             self._write(unit, held, fresh)
             unit.audit(_event(AuditTag.ORDER_HELD, now, str(principal.requester), order, {"why": why_held}))
             return await self._commit_order(unit, held)
-        return await self._issue(unit, order, OrderEvent.FINALIZE, request, prepared, trace, str(principal.requester), fresh)
+        actor = str(principal.requester)
+        return await self._issue(unit, order, OrderEvent.FINALIZE, request, prepared, trace, actor, fresh)
 
     async def approve(self, order: Order, approver: str) -> Order:
         """Issue a held order, after judging it again. Raises what the rules object to now, NotReady."""
@@ -152,15 +152,18 @@ class Fulfilment:
         authorizations = await self._authorizing.read(order.authorizations)
         await self._authorizing.check_caa_again(authorizations)
         digest = fingerprint(request.spki)
+        account_key = None
+        if credential.type is CredentialType.ACME:
+            account_key = await self._store.one(ACCOUNT_KEY_IN_USE, digest)
+        blocked = await self._store.one(KEY_BLOCKED, digest)
         case = Case(
             product=product,
             credential=credential,
             identifiers=order.identifiers,
             group=await self._catalogue.group(credential.group),
             request=request,
-            account_key=credential.type is CredentialType.ACME
-            and bool(await self._store.one(ACCOUNT_KEY_IN_USE, digest)),
-            key_blocked=bool(await self._store.one(KEY_BLOCKED, digest)),
+            account_key=account_key is True,
+            key_blocked=blocked is True,
             proven=_proven(authorizations, self._clock()),
         )
         steps = judge(case, ON_REQUEST)

@@ -10,26 +10,46 @@ import msgspec
 
 from ca_core.clock import Clock
 from ca_core.status import CertificateState
+from policy.account import Group, User
 from policy.audit import AuditEvent, read_leaf
 from policy.credential import Credential
-from policy.order import Order
-from policy.problems import UnknownCertificate, UnknownOrder
+from policy.mount import Mount
+from policy.order import Authorization, Order
+from policy.problems import Malformed, UnknownCertificate, UnknownOrder, UnknownProduct
+from policy.product import Product
 from policy.store import (
+    ACCOUNTS_OF_CREDENTIAL,
     AUDIT,
     AUDIT_OF_OBJECT,
+    AUDIT_SIZE,
+    AUTHORITIES,
+    AUTHORIZATIONS,
     CERTIFICATE,
     CERTIFICATE_STATUSES,
     CERTIFICATES,
+    CERTIFICATES_OF_CREDENTIAL,
     CREDENTIAL_USES,
     CREDENTIALS,
+    GROUPS,
+    MOUNT,
+    MOUNTS,
+    OPEN_ORDERS_OF_CREDENTIAL,
     ORDER,
     ORDERS,
+    PRODUCT,
+    PRODUCT_VERSION,
+    PRODUCTS,
+    USERS,
     CertificateStatus,
     Store,
+    StoredAuthority,
     StoredCertificate,
 )
 
 PAGE = 500
+
+REACH = 10_000
+"""How far what hangs on a credential is counted: nobody decides differently beyond it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +69,16 @@ class ListedCertificate:
         return self.status.state.value
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What hangs on a credential: open orders, ACME accounts, live certificates, mounts that are open through it."""
+
+    orders: int
+    accounts: int
+    certificates: int
+    mounts: tuple[str, ...]
+
+
 class Inventory:
     """What there is."""
 
@@ -64,13 +94,19 @@ class Inventory:
             raise UnknownCertificate(f"there is no certificate with serial {serial}")
         return (await self._with_status([found]))[0]
 
+    async def certificate_page(
+        self, after: str = "", limit: int = PAGE, *, credential: str = "", text: str = ""
+    ) -> list[ListedCertificate]:
+        """Certificates newest first, after the one with serial `after`; of a credential, or with a text in a name."""
+        return await self._with_status(await self._store.many(CERTIFICATES, credential, text, after, limit))
+
     async def certificates(self, credential: str = "", text: str = "") -> AsyncIterator[ListedCertificate]:
         """Every certificate, newest first; of a credential, or with a name that contains a text."""
         after = ""
-        while page := await self._store.many(CERTIFICATES, credential, text, after, PAGE):
-            for one in await self._with_status(page):
+        while page := await self.certificate_page(after, credential=credential, text=text):
+            for one in page:
                 yield one
-            after = page[-1][0].serial
+            after = page[-1].stored.serial
 
     async def _with_status(self, found: list[tuple[StoredCertificate, bytes]]) -> list[ListedCertificate]:
         serials = msgspec.json.encode([stored.serial for stored, _ in found]).decode()
@@ -87,10 +123,20 @@ class Inventory:
             events += await self.events(f"certificate:{order.serial}")
         return order, sorted(events, key=lambda event: event.at)
 
+    async def authorizations(self, order: Order) -> list[Authorization]:
+        """The authorizations that an order needs, in its order."""
+        return await self._store.many(AUTHORIZATIONS, msgspec.json.encode(order.authorizations).decode())
+
+    async def order_page(
+        self, after: str = "", limit: int = PAGE, *, status: str = "", credential: str = ""
+    ) -> list[Order]:
+        """Orders newest first, after the one with id `after`."""
+        return await self._store.many(ORDERS, status, credential, after, limit)
+
     async def orders(self, status: str = "", credential: str = "", limit: int = 0) -> AsyncIterator[Order]:
         """Orders, newest first; `limit` 0 for all."""
         after, given = "", 0
-        while page := await self._store.many(ORDERS, status, credential, after, PAGE):
+        while page := await self.order_page(after, status=status, credential=credential):
             for order in page:
                 yield order
                 given += 1
@@ -98,8 +144,10 @@ class Inventory:
                     return
             after = page[-1].id
 
-    async def credentials(
+    async def credential_page(
         self,
+        after: str = "",
+        limit: int = PAGE,
         *,
         type: str = "",
         status: str = "",
@@ -107,21 +155,86 @@ class Inventory:
         group: str = "",
         product: str = "",
         text: str = "",
-    ) -> AsyncIterator[tuple[Credential, int]]:
-        """Credentials with their number of uses, by any of these filters."""
+    ) -> list[tuple[Credential, int]]:
+        """Credentials with their number of uses, after the one with id `after`, by any of these filters."""
+        page = await self._store.many(CREDENTIALS, type, status, user, group, product, text, after, limit)
+        return [(one, await self.uses(one.id)) for one in page]
+
+    async def credentials(self, **filters: str) -> AsyncIterator[tuple[Credential, int]]:
+        """Credentials with their number of uses, by the filters of `credential_page`."""
         after = ""
-        while page := await self._store.many(CREDENTIALS, type, status, user, group, product, text, after, PAGE):
-            for credential in page:
-                yield credential, await self._store.one(CREDENTIAL_USES, credential.id) or 0
-            after = page[-1].id
+        while page := await self.credential_page(after, **filters):  # type: ignore[arg-type]  # all of them texts
+            for credential, uses in page:
+                yield credential, uses
+            after = page[-1][0].id
+
+    async def uses(self, credential: str) -> int:
+        """How often a credential was used for issuing."""
+        return await self._store.one(CREDENTIAL_USES, credential) or 0
+
+    async def reach(self, credential: str) -> Reach:
+        """What a revocation of this credential would stop; it is counted up to `REACH`."""
+        orders = await self._store.many(OPEN_ORDERS_OF_CREDENTIAL, credential, REACH)
+        accounts = await self._store.many(ACCOUNTS_OF_CREDENTIAL, credential, "", REACH)
+        certificates = await self._store.many(CERTIFICATES_OF_CREDENTIAL, credential, "", REACH)
+        opened = [mount.key for mount in await self._store.many(MOUNTS) if mount.open_credential == credential]
+        return Reach(len(orders), len(accounts), len(certificates), tuple(opened))
 
     async def events(self, of: str) -> list[AuditEvent]:
         """Audit events of one object ("order:…"), oldest first."""
         return [read_leaf(row.leaf) for row in await self._store.many(AUDIT_OF_OBJECT, of, 0, 10_000)]
 
+    async def audit_size(self) -> int:
+        """How many audit events there are: the number of the newest."""
+        return await self._store.one(AUDIT_SIZE) or 0
+
+    async def audit_page(self, after: int, limit: int = PAGE) -> list[tuple[int, AuditEvent]]:
+        """Audit events in their order, after the one with this number, each with its own."""
+        return [(row.seq, read_leaf(row.leaf)) for row in await self._store.many(AUDIT, after, limit)]
+
     async def audit(self, after: int = 0) -> AsyncIterator[tuple[int, AuditEvent]]:
         """The audit stream from a place on, with the sequence number of each event."""
-        while page := await self._store.many(AUDIT, after, PAGE):
-            for row in page:
-                yield row.seq, read_leaf(row.leaf)
-            after = page[-1].seq
+        while page := await self.audit_page(after):
+            for seq, event in page:
+                yield seq, event
+            after = page[-1][0]
+
+    # ----------------------------------------------------------------- what is few: all at once
+
+    async def products(self) -> list[Product]:
+        """The newest version of every product."""
+        return await self._store.many(PRODUCTS)
+
+    async def product(self, name: str, version: int | None = None) -> Product:
+        """A product, the newest version unless one is named. Raises UnknownProduct."""
+        if version is None:
+            found = await self._store.one(PRODUCT, name)
+        else:
+            found = await self._store.one(PRODUCT_VERSION, name, version)
+        if found is None:
+            which = f'"{name}"' if version is None else f'"{name}" of version {version}'
+            raise UnknownProduct(f"there is no product {which}")
+        return found
+
+    async def mounts(self) -> list[Mount]:
+        """Every mount, closed ones too."""
+        return await self._store.many(MOUNTS)
+
+    async def mount(self, key: str) -> Mount:
+        """A mount by its key, "acme/default". Raises Malformed."""
+        found = await self._store.one(MOUNT, key)
+        if found is None:
+            raise Malformed(f'there is no mount "{key}"')
+        return found
+
+    async def users(self) -> list[User]:
+        """Every user."""
+        return await self._store.many(USERS)
+
+    async def groups(self) -> list[Group]:
+        """Every group."""
+        return await self._store.many(GROUPS)
+
+    async def authorities(self) -> list[StoredAuthority]:
+        """Every CA of ours, in the order in which they were made."""
+        return await self._store.many(AUTHORITIES)

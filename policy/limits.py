@@ -58,7 +58,8 @@ class Limits:
         if wait > 0:
             seconds = int(wait) + 1
             raise RateLimited(
-                f"too many {what}: {limit.count} per {limit.seconds} seconds are allowed; try again in {seconds} seconds",
+                f"too many {what}: {limit.count} per {limit.seconds} seconds are allowed; "
+                f"try again in {seconds} seconds",
                 retry_after=seconds,
                 limit=name,
             )

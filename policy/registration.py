@@ -465,7 +465,7 @@ class RegistrationAuthority:
 
     async def certificate_of(self, order: Order) -> Certificate:
         """The certificate of a `valid` order. Raises UnknownCertificate."""
-        found = await self._store.one(CERTIFICATE, order.serial) if order.serial else None
+        found = await self._store.one(CERTIFICATE, order.serial or "")
         if found is None:
             raise UnknownCertificate("the order has no certificate")
         return self._certificate(*found)

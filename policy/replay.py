@@ -27,7 +27,7 @@ class ReplayGuard(Protocol):
         ...
 
     async def redeem(self, number: int) -> bool:
-        """True exactly once per number given out; false when it was used, never given out, or fell out of the window."""
+        """True exactly once per number given out; false when it was used or fell out of the window."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The keys that the service itself uses, by purpose and issuer, renewed by themselves: TLS, OCSP, later SCEP RA and CMP.
+"""The keys that the service itself uses, by purpose and issuer, renewed by themselves: TLS and OCSP.
 
 Their certificates come from the same signing core, with the same two commits and audit events as any other; the
 "order" is the service's own.
@@ -89,7 +89,10 @@ class ServiceKeys:
         names: tuple[Identifier, ...],
         before: ServiceKey | None,
     ) -> ServiceKey:
-        """A new key pair and certificate, recorded like any issuance. Another server object may be first: then its key."""
+        """A new key pair and certificate, recorded like any issuance.
+
+        Raises OrderConflict when another server object was first.
+        """
         now = self._clock()
         label = f"{purpose}-{issuer}-{new_id()[:8]}"
         signer = await self._keystore.create(label, KEY_TYPE)

@@ -98,7 +98,7 @@ class CertificateStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceKey:
-    """A key that the service itself uses: purpose ("tls", "ocsp", "checkpoint"), for which issuer, which key store label."""
+    """A key that the service itself uses: purpose ("tls", "ocsp"), for which issuer, its label in the key store."""
 
     purpose: str
     issuer: str
@@ -113,7 +113,7 @@ class ServiceKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredAuthority:
-    """A CA of ours: its certificate, those above it, the label of its key, and its number of CRL shards, fixed for good."""
+    """A CA of ours: its certificate, those above it, the label of its key, its number of CRL shards (for good)."""
 
     name: str
     label: str
@@ -305,6 +305,8 @@ AUDIT = Query("audit_page", 2, lambda row: AuditRow(*row))
 """after (seq), limit: in order"""
 AUDIT_OF_OBJECT = Query("audit_of_object", 3, lambda row: AuditRow(*row))
 """object, after (seq), limit"""
+AUDIT_SIZE = Query("audit_size", 0, lambda row: int(row[0]))
+"""the number of the newest event"""
 CHECKPOINT = Query("checkpoint_last", 0, _body(Checkpoint))
 CHECKPOINTS = Query("checkpoints_page", 2, _body(Checkpoint))
 """after (size), limit"""
@@ -418,7 +420,7 @@ class Unit:
         self.must("issuance_finish", issuance_id, stage)
 
     def record(self, certificate: IssuedCertificate) -> None:
-        """ca_core's half of commit 2: the issuance is signed. `certificate()` writes the row with the order's facts."""
+        """ca_core's half of commit 2: the issuance is signed; `certificate()` writes the row with the order's facts."""
         self._recorded[certificate.serial] = certificate
         self.finish_issuance(serial_hex(certificate.serial), IssuanceStage.SIGNED)
 
@@ -508,7 +510,19 @@ class Unit:
         self.must("job_again", job.kind, job.object, job.fence, epoch_seconds(due))
 
 
-Entity = Order | Authorization | Account | Credential | Product | Mount | User | Group | Organisation | ServiceKey | StoredAuthority
+Entity = (
+    Order
+    | Authorization
+    | Account
+    | Credential
+    | Product
+    | Mount
+    | User
+    | Group
+    | Organisation
+    | ServiceKey
+    | StoredAuthority
+)
 
 REPLAY_SECONDS = 15 * 60
 """How long after its end an order still answers to its client's reference (a lost answer is asked for again)."""
@@ -579,7 +593,9 @@ _TABLES: dict[type, tuple[str, Callable[[Any], tuple[Value, ...]], bool]] = {
 }
 
 
-def stored_certificate(order: Order, issued: IssuedCertificate, key_type: str, credential: CredentialId) -> StoredCertificate:
+def stored_certificate(
+    order: Order, issued: IssuedCertificate, key_type: str, credential: CredentialId
+) -> StoredCertificate:
     """The row of a freshly signed certificate, with the facts of its order."""
     return StoredCertificate(
         serial=serial_hex(issued.serial),

@@ -6,6 +6,7 @@ numbers are those of the Baseline Requirements ("BR").
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import date, timedelta
 
 from ca_core import algorithms, oids
@@ -73,12 +74,14 @@ def common_name_is_alternative_name(subject: LintSubject) -> str | None:
     return None
 
 
-@rule(_SOURCE, "BR section 7.1.4.2")
+@rule(_SOURCE, "BR section 7.1.2.7.12")
 def reserved_name(subject: LintSubject) -> str | None:
-    """Domain names have a dot and are not for reverse lookups."""
+    """Domain names have a dot and are not for reverse lookups; addresses are not reserved ones (RFC 6890)."""
     for name in subject.names:
         if name.type is IdentifierType.DNS and ("." not in name.base or name.value.endswith(".arpa")):
             return f'"{name.value}" is an internal name or one for reverse lookups'
+        if name.type is IdentifierType.IP and not ipaddress.ip_address(name.value).is_global:
+            return f'"{name.value}" is a reserved address'
     return None
 
 
@@ -97,15 +100,13 @@ def server_authentication(subject: LintSubject) -> str | None:
 
 @rule(
     _SOURCE,
-    "Chrome Root Program Policy 1.7 section 3.2.2",
+    "Chrome Root Program Policy 1.7",
     severity=Severity.NOTICE,
     effective=date(2026, 6, 15),
 )
 def client_authentication(subject: LintSubject) -> str | None:
     """Server certificates no longer have clientAuth, say the browsers."""
-    return (
-        "the extended key usage has clientAuth" if oids.EKU_CLIENT_AUTH in (subject.purposes or ()) else None
-    )
+    return "the extended key usage has clientAuth" if oids.EKU_CLIENT_AUTH in (subject.purposes or ()) else None
 
 
 @rule(_SOURCE, "BR section 6.1.5")
@@ -126,11 +127,7 @@ def signature_algorithm(subject: LintSubject) -> str | None:
         algorithm = algorithms.read_signature_algorithm(subject.signature_algorithm_der)
     except BadAlgorithm as problem:
         return problem.detail
-    return (
-        None
-        if algorithm.hash_name is not None
-        else f"the signature algorithm {algorithm.name} is not allowed"
-    )
+    return None if algorithm.hash_name is not None else f"the signature algorithm {algorithm.name} is not allowed"
 
 
 @rule(_SOURCE, "BR section 7.1")

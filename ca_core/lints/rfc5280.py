@@ -223,9 +223,7 @@ def certificate_policies(subject: LintSubject) -> str | None:
         return None
     if not subject.policies:
         return "there are certificate policies, but none is named"
-    return (
-        None if len(set(subject.policies)) == len(subject.policies) else "a certificate policy appears twice"
-    )
+    return None if len(set(subject.policies)) == len(subject.policies) else "a certificate policy appears twice"
 
 
 @rule(_SOURCE, "RFC 5280 section 4.2.1.6")
@@ -248,9 +246,7 @@ def subject_alt_name(subject: LintSubject) -> str | None:
 @rule(_SOURCE, "RFC 5280 section 4.2.1.6")
 def subject_alt_name_unique(subject: LintSubject) -> str | None:
     """No subject alternative name appears twice."""
-    return (
-        None if len(set(subject.names)) == len(subject.names) else "a subject alternative name appears twice"
-    )
+    return None if len(set(subject.names)) == len(subject.names) else "a subject alternative name appears twice"
 
 
 @rule(_SOURCE, "RFC 5280 section 4.2.1.9")

@@ -123,9 +123,7 @@ class LintSubject:
         self.not_after = self.certificate.not_valid_after_utc
         if fields[0][0] != _VERSION:
             fields.insert(0, b"")
-        _, _, self.signature_algorithm_der, self.issuer_der, validity, self.subject_der, self.spki = fields[
-            :7
-        ]
+        _, _, self.signature_algorithm_der, self.issuer_der, validity, self.subject_der, self.spki = fields[:7]
         self.times = _elements(validity)
         self.has_unique_ids = any(field[0] in _UNIQUE_IDS for field in fields[7:])
         items = _elements(_elements(fields[-1])[0]) if fields[-1][0] == _EXTENSIONS else []

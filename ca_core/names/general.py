@@ -84,9 +84,7 @@ def read_general_names(
     if len(wrong) == 1:
         raise wrong[0]
     if wrong:
-        raise RejectedIdentifier(
-            "; ".join(problem.detail for problem in wrong[:10]), subproblems=tuple(wrong)
-        )
+        raise RejectedIdentifier("; ".join(problem.detail for problem in wrong[:10]), subproblems=tuple(wrong))
     return tuple(known), tuple(unknown)
 
 
@@ -99,12 +97,7 @@ def _read_plain_names(encoded: bytes) -> tuple[Identifier, ...] | None:
             size = encoded[offset + 1]
             end = offset + 2 + size
             value = encoded[offset + 2 : end].decode("ascii")
-            if (
-                encoded[offset] != 0x82
-                or size >= 0x80
-                or len(value) != size
-                or not PLAIN_HOST.fullmatch(value)
-            ):
+            if encoded[offset] != 0x82 or size >= 0x80 or len(value) != size or not PLAIN_HOST.fullmatch(value):
                 return None
             names.append(Identifier(IdentifierType.DNS, value))
             offset = end

@@ -154,9 +154,7 @@ def _write_attribute(name: str, value: str) -> bytes:
     elif _DOTTED.fullmatch(name):
         oid, tag, longest = _encode_oid(name), _UTF8, _MAX_ATTRIBUTE
     else:
-        raise BadCSR(
-            f'"{shown(name)}" is not a subject attribute; known are {", ".join(_BY_NAME)} and dotted OIDs'
-        )
+        raise BadCSR(f'"{shown(name)}" is not a subject attribute; known are {", ".join(_BY_NAME)} and dotted OIDs')
     if not value:
         raise BadCSR(f"the subject attribute {name} is empty")
     if len(value) > longest:
@@ -166,15 +164,11 @@ def _write_attribute(name: str, value: str) -> bytes:
     if tag == _PRINTABLE and _NOT_PRINTABLE.search(value):
         raise BadCSR(f'the subject attribute {name} "{shown(value)}" is not a PrintableString')
     if name == "C" and not (len(value) == 2 and value.isalpha() and value.isupper()):
-        raise BadCSR(
-            f'the subject attribute C "{value}" is not a country code of two capital letters (ISO 3166)'
-        )
+        raise BadCSR(f'the subject attribute C "{value}" is not a country code of two capital letters (ISO 3166)')
     try:
         content = value.encode("ascii" if tag == _IA5 else "utf-8")
     except UnicodeEncodeError as exc:
-        raise BadCSR(
-            f'the subject attribute {name} "{shown(value)}" has characters that it does not allow'
-        ) from exc
+        raise BadCSR(f'the subject attribute {name} "{shown(value)}" has characters that it does not allow') from exc
     return der.tlv(0x31, der.tlv(0x30, oid + der.tlv(tag, content)))
 
 

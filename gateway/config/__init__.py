@@ -42,8 +42,6 @@ def default_toml(protocols: Iterable[ProtocolDescription] | None = None) -> str:
         for each in fields(kind):
             default = each.default_factory() if each.default_factory is not MISSING else each.default
             value = '"file:/path"' if each.metadata.get("secret") else toml_value(default)
-            said = textwrap.wrap(
-                each.metadata.get("help", ""), 108, initial_indent="# ", subsequent_indent="# "
-            )
+            said = textwrap.wrap(each.metadata.get("help", ""), 108, initial_indent="# ", subsequent_indent="# ")
             parts.append("\n".join([*said, f"#{each.name} = {value}", ""]))
     return "".join(parts)

@@ -69,9 +69,7 @@ class Rate:
             return cls(0, 0)
         found = _RATE.fullmatch(text)
         if found is None:
-            raise ValueError(
-                'a rate is "none" or a number per period, such as "300/3h" (periods: s, m, h, d)'
-            )
+            raise ValueError('a rate is "none" or a number per period, such as "300/3h" (periods: s, m, h, d)')
         return cls(int(found[1]), int(found[2] or 1) * _PERIODS[found[3]])
 
     def __str__(self) -> str:
@@ -95,20 +93,12 @@ class ServerSettings:
 
     listen: str = setting("127.0.0.1", "IP address that every listener but the management one binds to.")
     https_port: Port = setting(8443, "Port of the HTTPS listener.")
-    mtls_port: Port = setting(
-        8444, "Port of the HTTPS listener that also takes client certificates (EST, WAEP, REST)."
-    )
-    http_port: Port = setting(
-        8080, "Port of the plain HTTP listener (SCEP, CMP, CRL, OCSP, CA certificates)."
-    )
+    mtls_port: Port = setting(8444, "Port of the HTTPS listener that also takes client certificates (EST, WAEP, REST).")
+    http_port: Port = setting(8080, "Port of the plain HTTP listener (SCEP, CMP, CRL, OCSP, CA certificates).")
     management_listen: str = setting("127.0.0.1", "IP address that the management listener binds to.")
     management_port: Port = setting(9090, "Port of the management listener (health, metrics).")
-    base_url: str = setting(
-        "", "Origin of the HTTPS listener as clients know it; empty: from listen and https_port."
-    )
-    mtls_url: str = setting(
-        "", "Origin of the client-certificate listener; empty: from listen and mtls_port."
-    )
+    base_url: str = setting("", "Origin of the HTTPS listener as clients know it; empty: from listen and https_port.")
+    mtls_url: str = setting("", "Origin of the client-certificate listener; empty: from listen and mtls_port.")
     status_url: str = setting(
         "",
         "Plain http origin that certificates name for CRL and OCSP; empty: from listen and http_port.",
@@ -127,9 +117,7 @@ class ServerSettings:
         "1.3", 'Highest TLS version of the client-certificate listener; "1.2" gives EST clients tls-unique.'
     )
     workers: Count = setting(1, "Worker processes; this version has one.")
-    max_connections: Count = setting(
-        1024, "Connections open at once, over all listeners; more wait in the backlog."
-    )
+    max_connections: Count = setting(1024, "Connections open at once, over all listeners; more wait in the backlog.")
     max_connections_per_address: Count = setting(
         256, "Connections open at once from one address; loopback and trusted proxies are not counted."
     )
@@ -186,9 +174,7 @@ class ServerSettings:
 class StoreSettings:
     """Where orders, certificates and the audit log are kept."""
 
-    url: str = setting(
-        "", "sqlite:///path or postgresql://host/database; empty: certgate.db in the state folder."
-    )
+    url: str = setting("", "sqlite:///path or postgresql://host/database; empty: certgate.db in the state folder.")
     password: SecretStr | None = setting(None, "Password of the PostgreSQL user.", secret=True)
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
@@ -202,17 +188,13 @@ class ValidationSettings:
     """How control of an identifier is proven (ACME challenges, CAA)."""
 
     http01_port: Port = setting(80, "Port that http-01 connects to; another one than 80 is for tests only.")
-    tlsalpn01_port: Port = setting(
-        443, "Port that tls-alpn-01 connects to; another one than 443 is for tests only."
-    )
+    tlsalpn01_port: Port = setting(443, "Port that tls-alpn-01 connects to; another one than 443 is for tests only.")
     resolver: str = setting("", "Validating DNS resolver, host:port; empty: the one of this machine.")
     allow_private_targets: bool | tuple[str, ...] = setting(
         False, "Whether validation may connect to private addresses: true, false or a list of networks."
     )
     timeout_seconds: Seconds = setting(10.0, "Time for one attempt at one challenge.")
-    caa_identities: tuple[str, ...] = setting(
-        (), "Issuer domain names that CAA records may name for this CA."
-    )
+    caa_identities: tuple[str, ...] = setting((), "Issuer domain names that CAA records may name for this CA.")
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """Key and sentence for everything that is wrong across keys."""
@@ -228,9 +210,7 @@ class ValidationSettings:
 class KeysSettings:
     """Keys that protect what is stored."""
 
-    master_key_file: str = setting(
-        "", "File of the master key, mode 0600; empty: master.key in the state folder."
-    )
+    master_key_file: str = setting("", "File of the master key, mode 0600; empty: master.key in the state folder.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +218,7 @@ class LogSettings:
     """The log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = setting("info", "Least level that is written.")
-    format: Literal["auto", "json", "text"] = setting(
-        "auto", "json, text (key=value), or auto: text on a terminal."
-    )
+    format: Literal["auto", "json", "text"] = setting("auto", "json, text (key=value), or auto: text on a terminal.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +229,7 @@ class LimitsSettings:
     failed_authentications_per_address: Rate = setting(
         Rate(300, 600), "Failed authentications from one client address."
     )
-    new_accounts_per_address: Rate = setting(
-        Rate(1000, 3600), "ACME accounts registered from one client address."
-    )
+    new_accounts_per_address: Rate = setting(Rate(1000, 3600), "ACME accounts registered from one client address.")
     new_orders_per_credential: Rate = setting(NO_LIMIT, "Orders placed with one credential.")
     new_orders_per_account: Rate = setting(NO_LIMIT, "Orders placed by one ACME account.")
     certificates_per_domain: Rate = setting(NO_LIMIT, "Certificates for one registered domain.")
@@ -281,12 +257,7 @@ def _is_origin(url: str, scheme: str) -> bool:
     except ValueError:
         return False
     host = parts.netloc if port is None else parts.netloc.removesuffix(f":{port}")
-    return (
-        parts.scheme == scheme
-        and bool(parts.hostname)
-        and "@" not in host
-        and url == f"{scheme}://{parts.netloc}"
-    )
+    return parts.scheme == scheme and bool(parts.hostname) and "@" not in host and url == f"{scheme}://{parts.netloc}"
 
 
 SECTIONS: dict[str, type] = {

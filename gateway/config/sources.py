@@ -36,9 +36,7 @@ class Mistake:
     sentence: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.source}: {self.key}: {self.sentence}" if self.key else f"{self.source}: {self.sentence}"
-        )
+        return f"{self.source}: {self.key}: {self.sentence}" if self.key else f"{self.source}: {self.sentence}"
 
 
 class ConfigError(Exception):
@@ -157,9 +155,7 @@ def _refuse_unknown(known: Mapping[str, type], given: Mapping[str, _Given], mist
     for key, each in given.items():
         if key not in keys:
             near = difflib.get_close_matches(key, sorted(keys), 1, 0.5)
-            mistakes.append(
-                Mistake(each.source, key, f"unknown key{f'; did you mean {near[0]}?' if near else ''}")
-            )
+            mistakes.append(Mistake(each.source, key, f"unknown key{f'; did you mean {near[0]}?' if near else ''}"))
 
 
 class _Reader:
@@ -211,9 +207,7 @@ class _Reader:
                 raise ValueError(f"there is no environment variable {where}")
             secret = self._environ[where]
             # The environment of a process is inherited by its children and readable in /proc.
-            self.warnings.append(
-                f"{key}: the secret is in the environment; a file (file:/path) protects it better"
-            )
+            self.warnings.append(f"{key}: the secret is in the environment; a file (file:/path) protects it better")
         else:
             raise ValueError('a secret is given by reference: "file:/path" or "env:NAME"')
         return secret if kind is str else SecretStr(secret)
@@ -324,6 +318,4 @@ def _derive(state: Path, settings: dict[str, Any], origins: dict[str, str]) -> N
 def origin_url(scheme: str, host: str, port: int) -> str:
     """scheme://host[:port], with brackets around an IPv6 address and without a default port."""
     shown = f"[{host}]" if ":" in host else host
-    return (
-        f"{scheme}://{shown}" if port == {"https": 443, "http": 80}[scheme] else f"{scheme}://{shown}:{port}"
-    )
+    return f"{scheme}://{shown}" if port == {"https": 443, "http": 80}[scheme] else f"{scheme}://{shown}:{port}"

@@ -34,9 +34,7 @@ def read_url(url: str) -> str | None:
     """The path of the file that a store URL names; None for a store in memory. Raises StoreRefused."""
     scheme, separator, rest = url.partition("://")
     if separator and scheme in ("postgresql", "postgres"):
-        raise StoreRefused(
-            "PostgreSQL is not supported yet, it comes later: use sqlite:///path/to/certgate.db"
-        )
+        raise StoreRefused("PostgreSQL is not supported yet, it comes later: use sqlite:///path/to/certgate.db")
     if not separator or scheme != "sqlite":
         raise StoreRefused(f'the store URL "{url}" is none: write sqlite:///path/to/certgate.db')
     if rest in ("", "/:memory:"):

@@ -203,6 +203,4 @@ def _faults(connection: apsw.Connection) -> list[str]:
     found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check").fetchall()]
     orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
     faults = [] if found == ["ok"] else found
-    return faults + [
-        f"{table}: row {row} refers to a missing row of {parent}" for table, row, parent, _ in orphans
-    ]
+    return faults + [f"{table}: row {row} refers to a missing row of {parent}" for table, row, parent, _ in orphans]

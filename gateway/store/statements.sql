@@ -144,7 +144,9 @@ WHERE id > ?7
     AND (?3 = '' OR user_name = ?3)
     AND (?4 = '' OR group_name = ?4)
     AND (?5 = '' OR instr(' ' || products || ' ', ' ' || ?5 || ' ') > 0)
-    AND (?6 = '' OR instr(lower(id || ' ' || identifier || ' ' || user_name || ' ' || body ->> '$.label'), lower(?6)) > 0)
+    AND (?6 = '' OR instr(
+        lower(id || ' ' || identifier || ' ' || user_name || ' ' || (body ->> '$.label')), lower(?6)
+    ) > 0)
 ORDER BY id LIMIT ?8;
 
 -- name: credential_uses
@@ -390,6 +392,9 @@ INSERT INTO audit (at, tag, object, leaf) VALUES (?1, ?2, ?3, ?4);
 
 -- name: audit_page
 SELECT seq, leaf FROM audit WHERE seq > CAST(?1 AS INTEGER) ORDER BY seq LIMIT ?2;
+
+-- name: audit_size
+SELECT coalesce(max(seq), 0) FROM audit;
 
 -- name: audit_of_object
 SELECT seq, leaf FROM audit WHERE object = ?1 AND seq > CAST(?2 AS INTEGER) ORDER BY seq LIMIT ?3;

@@ -29,6 +29,9 @@ LOST = (
     MemoryError,
 )
 
+# Around the statements of units (BEGIN, COMMIT) nothing is a unit's mistake.
+_ANY = (apsw.Error, MemoryError)
+
 _UNIQUE = (
     apsw.SQLITE_CONSTRAINT_UNIQUE,
     apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
@@ -50,7 +53,7 @@ class SQLiteWriter:
         """Begin a transaction. Raises BatchLost."""
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
-        except (*LOST, apsw.SQLError) as fault:
+        except _ANY as fault:
             raise BatchLost(str(fault)) from fault
 
     def run(self, steps: list[Step], *, savepoint: bool) -> list[Row]:
@@ -108,14 +111,14 @@ class SQLiteWriter:
         """Write the configuration epoch. Raises BatchLost."""
         try:
             self._cursor.execute(self._statements["epoch_raise"][0], (epoch,))
-        except LOST as fault:
+        except _ANY as fault:
             raise BatchLost(str(fault)) from fault
 
     def commit(self) -> None:
         """Wait until all of it is on disk; checkpoints now and then. Raises BatchLost."""
         try:
             self._cursor.execute("COMMIT")
-        except LOST as fault:
+        except _ANY as fault:
             raise BatchLost(str(fault)) from fault
 
     def rollback(self) -> None:
@@ -123,7 +126,7 @@ class SQLiteWriter:
         try:
             if self._connection.in_transaction:
                 self._cursor.execute("ROLLBACK")
-        except LOST:
+        except _ANY:
             # Whatever is wrong is still wrong at the next BEGIN, which says so.
             return
 

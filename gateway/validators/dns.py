@@ -80,9 +80,7 @@ class Resolver:
         results = await self._ask(
             [write_question(wire, RecordType.AAAA), write_question(wire, RecordType.A)],
         )
-        found = [
-            to_address(data) for result in results if isinstance(result, Answer) for data in result.records
-        ]
+        found = [to_address(data) for result in results if isinstance(result, Answer) for data in result.records]
         if found:
             return tuple(found)
         for result, kind in zip(results, ("AAAA", "A"), strict=True):
@@ -139,9 +137,7 @@ class Resolver:
             if not isinstance(result, Answer):
                 sets[name] = result
                 continue
-            found = (
-                CAASet(name, tuple([to_caa(data) for data in result.records])) if result.records else _NOTHING
-            )
+            found = CAASet(name, tuple([to_caa(data) for data in result.records])) if result.records else _NOTHING
             sets[name] = found
             if name != fresh:
                 ttl = UNSAID_TTL_SECONDS if result.ttl is None else min(result.ttl, MAX_CACHE_SECONDS)
@@ -175,9 +171,7 @@ class Resolver:
                 server = self._servers[attempt % len(self._servers)]
                 asked = [(place, questions[place], place not in plain) for place in open_places]
                 # The first try is the shortest: a lost datagram is the usual reason for silence.
-                await self._attempt(
-                    server, asked, results, self._timeout * 2 * (attempt + 1) / (self._attempts + 1)
-                )
+                await self._attempt(server, asked, results, self._timeout * 2 * (attempt + 1) / (self._attempts + 1))
                 for place in open_places:
                     result = results[place]
                     if isinstance(result, Answer) and result.code in (
@@ -350,8 +344,9 @@ def system_servers() -> tuple[tuple[str, int], ...]:
 
 def _located(server: tuple[str, int]) -> tuple[str, int]:
     """A resolver's address. Raises OSError at start rather than at the first validation."""
-    host, port = socket.getaddrinfo(*server, type=socket.SOCK_DGRAM)[0][4][:2]
-    return str(host), int(port)
+    host = server[0].removeprefix("[").removesuffix("]")  # as host:port writes an IPv6 address
+    address, port = socket.getaddrinfo(host, server[1], type=socket.SOCK_DGRAM)[0][4][:2]
+    return str(address), int(port)
 
 
 _NOTHING = CAASet(None)
@@ -362,12 +357,7 @@ _UNREACHABLE: Failure = "could not reach the resolver"
 
 def _is_unfinished(answer: Answer) -> bool:
     """An alias whose target's records are neither there nor denied."""
-    return (
-        bool(answer.aliases)
-        and not answer.records
-        and answer.ttl is None
-        and answer.code == ResponseCode.NOERROR
-    )
+    return bool(answer.aliases) and not answer.records and answer.ttl is None and answer.code == ResponseCode.NOERROR
 
 
 def _settled(result: Answer | Failure) -> Answer | Failure:

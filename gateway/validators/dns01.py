@@ -45,7 +45,6 @@ class DNS01Validator:
 
 def _shown(record: bytes) -> str:
     plain = "".join(
-        chr(byte) if 32 <= byte < 127 and chr(byte) not in '<>&"\\' else "?"
-        for byte in record[:SHOWN_CHARACTERS]
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in '<>&"\\' else "?" for byte in record[:SHOWN_CHARACTERS]
     )
     return plain + ("…" if len(record) > SHOWN_CHARACTERS else "")

@@ -41,8 +41,7 @@ def write_get(host: str, target: str) -> bytes:
     """A GET request. `host` and `target` must be free of spaces and control characters; this does not
     check."""
     return (
-        f"GET {target} HTTP/1.1\r\nHost: {host}\r\n"
-        "User-Agent: certgate\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        f"GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: certgate\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     ).encode("ascii")
 
 
@@ -127,9 +126,7 @@ class ResponseReader:
             if b",".join(coding).strip().lower() != b"chunked":
                 raise BadResponse("the transfer coding is not chunked")
             return _ChunkedBody(self._limit)
-        lengths = {
-            length.strip() for value in fields.get(b"content-length", ()) for length in value.split(b",")
-        }
+        lengths = {length.strip() for value in fields.get(b"content-length", ()) for length in value.split(b",")}
         if not lengths:
             return _SizedBody(self._limit, None)
         length = lengths.pop()

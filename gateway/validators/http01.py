@@ -119,22 +119,16 @@ class HTTP01Validator:
         try:
             async with self._connected(target) as connection:
                 trail.peer = connection.peer
-                return await get(
-                    connection, host, target.path, max_body_bytes=MAX_BODY_BYTES + MAX_BLANK_BYTES
-                )
+                return await get(connection, host, target.path, max_body_bytes=MAX_BODY_BYTES + MAX_BLANK_BYTES)
         except DialError as exc:
-            raise ValidationConnection(
-                f"{trail}: {exc.detail}", reason=exc.reason, **_context(trail)
-            ) from exc
+            raise ValidationConnection(f"{trail}: {exc.detail}", reason=exc.reason, **_context(trail)) from exc
         except BadResponse as exc:
             told = str(exc) if trail.is_open else "the answer is not usable HTTP"
             raise ValidationConnection(f"{trail}: {told}", reason=str(exc), **_context(trail)) from exc
         except TimeoutError:
             raise
         except ssl.SSLError as exc:
-            raise ValidationTLS(
-                f"{trail}: the TLS handshake failed", reason=repr(exc), **_context(trail)
-            ) from exc
+            raise ValidationTLS(f"{trail}: the TLS handshake failed", reason=repr(exc), **_context(trail)) from exc
         except OSError as exc:
             # Not the text of the exception: it says how the network behind a private address behaves.
             raise ValidationConnection(
@@ -147,9 +141,7 @@ class HTTP01Validator:
     async def _connected(self, target: Target) -> AsyncIterator[ByteStream]:
         connection: ByteStream
         if target.scheme == "https":
-            connection = await self._dialer.connect_tls(
-                target.host, target.port, self._tls, server_name=target.host
-            )
+            connection = await self._dialer.connect_tls(target.host, target.port, self._tls, server_name=target.host)
         else:
             connection = await self._dialer.connect(target.host, target.port)
         try:
@@ -179,9 +171,7 @@ def _context(trail: _Trail) -> dict[str, Any]:
 
 def _shown(body: bytes) -> str:
     """The beginning of a body, for a sentence that a console may show as well: plain characters only."""
-    plain = "".join(
-        chr(byte) if 32 <= byte < 127 and chr(byte) not in '<>&"\\' else "?" for byte in body[:SHOWN_BYTES]
-    )
+    plain = "".join(chr(byte) if 32 <= byte < 127 and chr(byte) not in '<>&"\\' else "?" for byte in body[:SHOWN_BYTES])
     return plain + ("…" if len(body) > SHOWN_BYTES else "")
 
 

@@ -60,9 +60,7 @@ class TLSALPN01Validator:
         except DialError as exc:
             raise ValidationConnection(f"{where}: {exc.detail}", reason=exc.reason) from exc
         except TimeoutError as exc:
-            raise ValidationConnection(
-                f"{where}: no TLS handshake within {self._deadline:g} seconds"
-            ) from exc
+            raise ValidationConnection(f"{where}: no TLS handshake within {self._deadline:g} seconds") from exc
         except OSError as exc:  # ssl.SSLError among them
             raise ValidationTLS(
                 f"{where}: the TLS handshake with protocol {ACME_TLS_1} failed", reason=repr(exc)

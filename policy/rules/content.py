@@ -65,7 +65,8 @@ def final_content(case: Case) -> Iterator[Step | Problem]:
     names = frozenset(judged.names)
     if names != frozenset(case.identifiers):
         extra, missing = names - frozenset(case.identifiers), frozenset(case.identifiers) - names
-        yield BadCSR(f"the certificate would name {_listed(extra) or 'nothing more'} and lack {_listed(missing) or 'nothing'}")
+        more, less = _listed(extra) or "nothing more", _listed(missing) or "nothing"
+        yield BadCSR(f"the certificate would name {more} and lack {less}")
     if judged.ca:
         yield BadCSR("the certificate would be a CA certificate")
     if case.request is not None and judged.spki != case.request.spki:
@@ -75,9 +76,8 @@ def final_content(case: Case) -> Iterator[Step | Problem]:
         pattern = case.product.names.common_name
         if not pattern or re.fullmatch(pattern, cn) is None or _is_ip(cn):
             yield BadCSR(f'the certificate would have the common name "{cn}", which was not granted')
-    yield Step(
-        "content", "as ordered", f"{len(judged.names)} names, {judged.not_before:%Y-%m-%d} to {judged.not_after:%Y-%m-%d}"
-    )
+    validity = f"{judged.not_before:%Y-%m-%d} to {judged.not_after:%Y-%m-%d}"
+    yield Step("content", "as ordered", f"{len(judged.names)} names, {validity}")
 
 
 def _is_ip(value: str) -> bool:

@@ -67,7 +67,8 @@ def granted_identifiers(case: Case) -> Iterator[Step | Problem]:
     for identifier in case.identifiers:
         refusal = _refusal(case, identifier)
         if refusal:
-            yield RejectedIdentifier(f'{identifier.type} identifier "{identifier.value}" {refusal}', identifier=identifier)
+            named = f'{identifier.type} identifier "{identifier.value}"'
+            yield RejectedIdentifier(f"{named} {refusal}", identifier=identifier)
         else:
             yield Step("identifiers", "granted", f"{identifier} by product {case.product.name}")
 

@@ -14,9 +14,7 @@ from policy.problems import ValidationCAA
 CRITICAL = 0x80
 """The issuer critical flag (RFC 8659 section 4.1)."""
 
-UNDERSTOOD_TAGS = frozenset(
-    {"issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"}
-)
+UNDERSTOOD_TAGS = frozenset({"issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"})
 """Properties whose meaning is known here. All but the first two say nothing about TLS server certificates:
 RFC 8659 section 4.4, RFC 9495, the Baseline Requirements appendix A.1 and the mark certificate
 guidelines."""
@@ -103,9 +101,7 @@ def _relevant(records: Iterable[CAARecord], *, wildcard: bool) -> tuple[CAARecor
     return tuple((wildcard and by_tag["issuewild"]) or by_tag["issue"])
 
 
-def _refusal(
-    record: CAARecord, domains: frozenset[str], method: str | None, account_uri: str | None
-) -> str | None:
+def _refusal(record: CAARecord, domains: frozenset[str], method: str | None, account_uri: str | None) -> str | None:
     """Why this record does not permit issuance, or None when it does."""
     value = _read_issue_value(record.value)
     if value is None:

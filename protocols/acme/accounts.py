@@ -39,14 +39,10 @@ async def new_account(door: Door, request: HTTPRequest, key: SigningKey, payload
     return _account_reply(door, request, existing)
 
 
-async def _register(
-    door: Door, request: HTTPRequest, key: SigningKey, wanted: messages.NewAccountPayload
-) -> Account:
+async def _register(door: Door, request: HTTPRequest, key: SigningKey, wanted: messages.NewAccountPayload) -> Account:
     terms = door.options.terms_of_service
     if terms and not wanted.termsOfServiceAgreed:
-        raise AgreementRequired(
-            f'the terms of service have to be agreed to ("termsOfServiceAgreed"): {terms}'
-        )
+        raise AgreementRequired(f'the terms of service have to be agreed to ("termsOfServiceAgreed"): {terms}')
     binding = wanted.externalAccountBinding
     claim: Claim = OpenClaim()
     if binding is not None:
@@ -91,9 +87,7 @@ async def account(door: Door, signed: Signed) -> HTTPResponse:
 async def _change(door: Door, signed: Signed, found: Account) -> Account:
     wanted = messages.read_payload(messages.AccountPayload, signed.payload)
     if wanted.status is not None and wanted.status not in ("deactivated", found.status):
-        raise Malformed(
-            'the only status that an account can be given is "deactivated" (RFC 8555 section 7.3.6)'
-        )
+        raise Malformed('the only status that an account can be given is "deactivated" (RFC 8555 section 7.3.6)')
     if wanted.status == "deactivated":
         return await door.ra.deactivate_account(signed.principal)
     contact = None
@@ -122,9 +116,7 @@ def _after(query: str) -> str:
         return ""
     values = parse_qs(query).get("after", [])
     if len(values) != 1 or not is_id(values[0]):
-        raise Malformed(
-            'a page of orders is asked for with the URL in the Link field "next" of the page before'
-        )
+        raise Malformed('a page of orders is asked for with the URL in the Link field "next" of the page before')
     return values[0]
 
 
@@ -142,13 +134,9 @@ async def key_change(door: Door, signed: Signed) -> HTTPResponse:
         raise Malformed('the "url" of the inner JWS is not that of the outer one (RFC 8555 section 7.3.5)')
     payload = messages.read_payload(messages.KeyChangePayload, inner.payload)
     if payload.account != door.urls.account(account.id):
-        raise Malformed(
-            '"account" of the inner payload is not the account that signs (RFC 8555 section 7.3.5)'
-        )
+        raise Malformed('"account" of the inner payload is not the account that signs (RFC 8555 section 7.3.5)')
     if read_jwk(bytes(payload.oldKey)).thumbprint != account.thumbprint:
-        raise Malformed(
-            '"oldKey" of the inner payload is not the key of the account (RFC 8555 section 7.3.5)'
-        )
+        raise Malformed('"oldKey" of the inner payload is not the key of the account (RFC 8555 section 7.3.5)')
     await _refuse_used(door, new)
     try:
         changed = await door.ra.rollover(signed.principal, new.spki, new.jwk, new.thumbprint)

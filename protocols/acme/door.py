@@ -87,9 +87,7 @@ class Door:
         self.replacements: OrderedDict[str, str] = OrderedDict()
         """Serial -> certificate identifier of certificates that orders replace (RFC 9773 section 5)."""
 
-    def reply(
-        self, body: bytes, *headers: Header, status: int = 200, content_type: str | None = JSON
-    ) -> HTTPResponse:
+    def reply(self, body: bytes, *headers: Header, status: int = 200, content_type: str | None = JSON) -> HTTPResponse:
         """An answer to a POST: with a fresh nonce, the index and whatever else."""
         return HTTPResponse(
             status, body, content_type, (("Replay-Nonce", self.nonces.fresh()), *self._constant, *headers)

@@ -177,9 +177,7 @@ class ACMEEndpoint:
             raise Malformed('this resource needs "kid", not "jwk" (RFC 8555 section 6.2)')
         account_id = door.urls.account_of(read.kid)
         if account_id is None:
-            raise AccountUnknown(
-                f'"kid" is not an account of this server, which begin {door.urls.account_prefix}'
-            )
+            raise AccountUnknown(f'"kid" is not an account of this server, which begin {door.urls.account_prefix}')
         account = await door.ra.account(door.mount.key, account_id)
         stored_key(account.spki).check(read.alg, read.signature, read.signed)
         await _spend(door, request, read)
@@ -190,9 +188,7 @@ class ACMEEndpoint:
         request.event["credential"] = principal.credential.id
         return Signed(request, read.payload, principal)
 
-    async def _signed_by_key(
-        self, door: Door, request: HTTPRequest, read: jws.Request, jwk: bytes
-    ) -> SigningKey:
+    async def _signed_by_key(self, door: Door, request: HTTPRequest, read: jws.Request, jwk: bytes) -> SigningKey:
         """The key that a request brought with it and was signed with."""
         key = read_jwk(jwk)
         key.check(read.alg, read.signature, read.signed)

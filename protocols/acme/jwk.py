@@ -83,9 +83,7 @@ class SigningKey(msgspec.Struct, frozen=True):
     def check(self, alg: str, signature: bytes, data: bytes) -> None:
         """Verify a signature made with `alg`. Raises BadAlgorithm, Unauthenticated."""
         if alg != self.alg:
-            raise BadAlgorithm(
-                f'"{alg}" does not belong to this key; it signs with {self.alg}', algorithms=(self.alg,)
-            )
+            raise BadAlgorithm(f'"{alg}" does not belong to this key; it signs with {self.alg}', algorithms=(self.alg,))
         self.verify(signature, data)
 
 
@@ -155,9 +153,7 @@ def _read_ec(values: dict[str, str]) -> tuple[dict[str, str], ec.EllipticCurvePu
     x, y = _member(values, "x"), _member(values, "y")
     # RFC 7518 section 6.2.1.2: coordinates are full size, leading zeros included.
     if len(x) != size or len(y) != size:
-        raise BadPublicKey(
-            f"the coordinates of a {crv} key have {size} octets each (RFC 7518 section 6.2.1.2)"
-        )
+        raise BadPublicKey(f"the coordinates of a {crv} key have {size} octets each (RFC 7518 section 6.2.1.2)")
     try:
         key = ec.EllipticCurvePublicKey.from_encoded_point(curve, b"\x04" + x + y)
     except ValueError as exc:
@@ -234,9 +230,7 @@ def _ecdsa(key: ec.EllipticCurvePublicKey, size: int, scheme: ec.ECDSA) -> Verif
         # RFC 7518 section 3.4: r and s side by side, both full size; a DER signature has another length. Zero
         # is no signature: libraries that took it for one let anybody sign (CVE-2022-21449).
         if len(signature) != whole:
-            raise Unauthenticated(
-                f"the signature has {len(signature)} octets, not {whole} (RFC 7518 section 3.4)"
-            )
+            raise Unauthenticated(f"the signature has {len(signature)} octets, not {whole} (RFC 7518 section 3.4)")
         r, s = number(signature[:size], "big"), number(signature[size:], "big")
         if not r or not s:
             raise _wrong()
@@ -254,9 +248,7 @@ def _rsa(key: rsa.RSAPublicKey) -> Verify:
     def check(signature: bytes, data: bytes) -> None:
         # RFC 8017 section 8.2.2: exactly as long as the modulus.
         if len(signature) != size:
-            raise Unauthenticated(
-                f"the signature has {len(signature)} octets, not {size} (RFC 8017 section 8.2.2)"
-            )
+            raise Unauthenticated(f"the signature has {len(signature)} octets, not {size} (RFC 8017 section 8.2.2)")
         try:
             key.verify(signature, data, pkcs1, sha256)
         except InvalidSignature as exc:

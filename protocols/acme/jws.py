@@ -109,9 +109,7 @@ def read_inner(outer: Flattened, algorithms: tuple[str, ...]) -> Inner:
     nothing."""
     header, signed, payload, signature = _open(outer)
     if header.nonce is not UNSET:
-        raise Malformed(
-            'the inner protected header must not have a "nonce" (RFC 8555 sections 7.3.4 and 7.3.5)'
-        )
+        raise Malformed('the inner protected header must not have a "nonce" (RFC 8555 sections 7.3.4 and 7.3.5)')
     if header.alg not in algorithms:
         raise _unknown(header.alg, algorithms)
     kid, jwk = _key_of(header)
@@ -133,9 +131,7 @@ class Binding(msgspec.Struct, frozen=True):
 
     def verify(self, secret: Secret) -> None:
         """Check the MAC with a candidate key. Raises Unauthenticated."""
-        if not hmac.compare_digest(
-            hmac.digest(secret.reveal(), self.signed, MAC_ALGORITHMS[self.alg]), self.mac
-        ):
+        if not hmac.compare_digest(hmac.digest(secret.reveal(), self.signed, MAC_ALGORITHMS[self.alg]), self.mac):
             raise Unauthenticated("the MAC of the external account binding does not verify")
 
 
@@ -151,9 +147,7 @@ def read_binding(outer: Flattened, url: str, key: SigningKey) -> Binding:
     if inner.url != url:
         raise Unauthenticated(f'the external account binding is for "{_shown(inner.url)}", not for "{url}"')
     if read_jwk(inner.payload).thumbprint != key.thumbprint:
-        raise Unauthenticated(
-            "the external account binding is for another account key than the one that signed"
-        )
+        raise Unauthenticated("the external account binding is for another account key than the one that signed")
     return Binding(inner.kid, inner.alg, inner.signed, inner.signature)
 
 
@@ -169,13 +163,10 @@ def _read_flattened(body: bytes) -> Flattened:
             _refuse_duplicates(body, "the request")
     except (ValueError, RecursionError) as exc:
         raise Malformed(
-            'the body is not a flattened JSON JWS with "protected", "payload" and "signature" '
-            "(RFC 7515 section 7.2.2)"
+            'the body is not a flattened JSON JWS with "protected", "payload" and "signature" (RFC 7515 section 7.2.2)'
         ) from exc
     if outer.header is not UNSET or outer.signatures is not UNSET:
-        raise Malformed(
-            'the JWS must not have an unprotected "header" or several "signatures" (RFC 8555 section 6.2)'
-        )
+        raise Malformed('the JWS must not have an unprotected "header" or several "signatures" (RFC 8555 section 6.2)')
     return outer
 
 
@@ -204,8 +195,7 @@ def _open(outer: Flattened) -> tuple[_Header, bytes, bytes, bytes]:
             _refuse_duplicates(text, "the protected header")
     except (ValueError, RecursionError) as exc:
         raise Malformed(
-            'the protected header is not a JSON object with the text members "alg" and "url" '
-            "(RFC 8555 section 6.2)"
+            'the protected header is not a JSON object with the text members "alg" and "url" (RFC 8555 section 6.2)'
         ) from exc
     if header.crit is not UNSET or header.b64 is not UNSET:
         # No extension is understood, so every "crit" is one that must be refused (RFC 7515 section 4.1.11);

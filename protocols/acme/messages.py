@@ -108,9 +108,7 @@ _PAYLOADS: tuple[type[msgspec.Struct], ...] = (
     ChallengePayload,
     RevocationPayload,
 )
-_DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in _PAYLOADS
-}
+_DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(kind) for kind in _PAYLOADS}
 
 
 def read_payload(kind: type[T], payload: bytes) -> T:
@@ -152,9 +150,7 @@ def _check_contact(contact: str) -> None:
     if scheme.lower() != "mailto":
         raise UnsupportedContact(f'contacts of scheme "{scheme[:20]}" are not used; use mailto')
     if len(contact) > MAX_CONTACT or "?" in address or "," in address or not address.isascii():
-        raise InvalidContact(
-            "a mailto contact has exactly one address and no header fields (RFC 8555 section 7.3)"
-        )
+        raise InvalidContact("a mailto contact has exactly one address and no header fields (RFC 8555 section 7.3)")
     try:
         read_identifier("email", unquote(address))
     except Problem as exc:
@@ -195,9 +191,7 @@ def read_moment(name: str, moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
     if moment.microsecond:
-        raise BadTime(
-            f"{name} has a fraction of a second, which certificates do not have (RFC 5280 section 4.1.2.5)"
-        )
+        raise BadTime(f"{name} has a fraction of a second, which certificates do not have (RFC 5280 section 4.1.2.5)")
     return moment.astimezone(UTC)
 
 
@@ -336,9 +330,7 @@ def write_account(account: Account, urls: URLs) -> bytes:
 
 def write_orders(orders: Sequence[Order], urls: URLs, now: datetime) -> bytes:
     """A page of an orders list (section 7.1.2.1): what came to nothing is not in it."""
-    return _encode(
-        {"orders": [urls.order(order.id) for order in orders if order_word(order, now) != "invalid"]}
-    )
+    return _encode({"orders": [urls.order(order.id) for order in orders if order_word(order, now) != "invalid"]})
 
 
 def write_directory(

@@ -53,6 +53,4 @@ class NonceSeal:
 def unacceptable() -> Replayed:
     """The one answer for a nonce that is unknown, old or used: a client does the same with each, it tries
     again."""
-    return Replayed(
-        "the nonce is unknown, too old or was used before; repeat the request with the one sent here"
-    )
+    return Replayed("the nonce is unknown, too old or was used before; repeat the request with the one sent here")

@@ -107,14 +107,14 @@ def document(problem: Problem, *, status: int | None = None) -> dict[str, Any]:
         "detail": problem.detail,
         "status": status or wire.status,
     }
-    identifier = _identifier(problem.context.get("identifier"))
-    if identifier is not None:
-        found["identifier"] = identifier
     if wire.type == "badSignatureAlgorithm":
         # RFC 8555 section 6.2: the client must learn what would be accepted.
         found["algorithms"] = list(problem.context.get("algorithms", ()))
-    if problem.subproblems:
-        found["subproblems"] = [_subproblem(one) for one in problem.subproblems]
+    subproblems = [_subproblem(StoredProblem.of(one), one.context.get("identifier")) for one in problem.subproblems]
+    if not subproblems and problem.context.get("identifier") is not None:
+        subproblems = [_subproblem(StoredProblem.of(problem), problem.context["identifier"])]
+    if subproblems:
+        found["subproblems"] = subproblems
     return found
 
 
@@ -122,13 +122,9 @@ def stored_document(problem: StoredProblem) -> dict[str, Any]:
     """The document of a problem that is kept with an order or challenge."""
     wire = WIRE.get(problem.kind, WIRE["internal"])
     found: dict[str, Any] = {"type": NAMESPACE + wire.type, "detail": problem.detail, "status": wire.status}
-    identifier = _identifier(problem.identifier)
-    if identifier is not None:
-        found["identifier"] = identifier
-    if problem.subproblems:
-        found["subproblems"] = [stored_document(one) for one in problem.subproblems]
-        for one in found["subproblems"]:
-            del one["status"]
+    inner = problem.subproblems or ((problem,) if problem.identifier is not None else ())
+    if inner:
+        found["subproblems"] = [_subproblem(one, one.identifier) for one in inner]
     return found
 
 
@@ -141,17 +137,17 @@ def encode(found: dict[str, Any]) -> bytes:
         return msgspec.json.encode({"type": found["type"], "detail": mended, "status": found["status"]})
 
 
-def _subproblem(problem: Problem) -> dict[str, Any]:
-    found = document(problem)
-    del found["status"]  # The status belongs to the answer as a whole.
-    return found
+def _subproblem(problem: StoredProblem, about: object) -> dict[str, Any]:
+    """A subproblem (RFC 8555 section 6.7.1): only here an identifier may stand, never in the document around.
 
-
-def _identifier(value: object) -> dict[str, str] | None:
-    if isinstance(value, Identifier):
-        return {"type": str(value.type), "value": value.value}
-    if isinstance(value, str):
+    There is no status in it, which belongs to the answer as a whole.
+    """
+    wire = WIRE.get(problem.kind, WIRE["internal"])
+    found: dict[str, Any] = {"type": NAMESPACE + wire.type, "detail": problem.detail}
+    if isinstance(about, Identifier):
+        found["identifier"] = {"type": str(about.type), "value": about.value}
+    elif isinstance(about, str):
         # An identifier of a type that is not ours comes as "type:value".
-        kind, _, rest = value.partition(":")
-        return {"type": kind, "value": rest}
-    return None
+        kind, _, value = about.partition(":")
+        found["identifier"] = {"type": kind, "value": value}
+    return found

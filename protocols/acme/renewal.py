@@ -37,9 +37,7 @@ def read_certid(certid: str) -> tuple[str, str]:
             "with a dot between (RFC 9773 section 4.1)"
         )
     if serial[0] & 0x80 or (len(serial) > 1 and serial[0] == 0 and not serial[1] & 0x80):
-        raise Malformed(
-            "the serial number in the certificate identifier is not the content of a positive DER INTEGER"
-        )
+        raise Malformed("the serial number in the certificate identifier is not the content of a positive DER INTEGER")
     return issuer.hex(), f"{int.from_bytes(serial, 'big'):0{SERIAL_DIGITS}x}"
 
 

@@ -13,12 +13,15 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from ca_core.csr import read_csr
+from ca_core.csr import CertificationRequest, read_csr
 from ca_core.status import RevocationReason
 from policy.credential import Principal
 from policy.order import NewOrder, Order, OrderStatus
 from policy.problems import (
     AgreementRequired,
+    BadAlgorithm,
+    BadCSR,
+    BadPublicKey,
     BadRevocationReason,
     Forbidden,
     Malformed,
@@ -63,16 +66,19 @@ async def new_order(door: Door, signed: Signed) -> HTTPResponse:
 async def order(door: Door, signed: Signed) -> HTTPResponse:
     """Show an order (RFC 8555 section 7.4)."""
     messages.read_empty(signed.payload)
-    return await _order_reply(
-        door, signed, await door.ra.order(signed.principal, _id(signed.request, UnknownOrder))
-    )
+    return await _order_reply(door, signed, await door.ra.order(signed.principal, _id(signed.request, UnknownOrder)))
 
 
 async def finalize(door: Door, signed: Signed) -> HTTPResponse:
     """Hand in the certification request of an order (RFC 8555 section 7.4)."""
     payload = messages.read_payload(messages.FinalizePayload, signed.payload)
-    request = read_csr(_der("csr", payload.csr))
-    found = await door.ra.finalize(signed.principal, _id(signed.request, UnknownOrder), request)
+    order_id, der = _id(signed.request, UnknownOrder), _der("csr", payload.csr)
+    try:
+        found = await door.ra.finalize(signed.principal, order_id, _csr(der))
+    except (BadPublicKey, BadAlgorithm) as exc:
+        # Those two words are for the key and signature of the JWS; those of a CSR are "unacceptable (e.g., due to
+        # a short key)", which is badCSR (RFC 8555 section 6.7).
+        raise BadCSR(exc.detail) from exc
     return await _order_reply(door, signed, found)
 
 
@@ -94,9 +100,7 @@ def _check_agreement(door: Door, signed: Signed) -> None:
     account = signed.principal.account
     terms = door.options.terms_of_service
     if door.options.require_current_terms and account is not None and account.agreed != terms:
-        raise AgreementRequired(
-            f"the terms of service have changed; read {terms} and update the account to agree"
-        )
+        raise AgreementRequired(f"the terms of service have changed; read {terms} and update the account to agree")
 
 
 # --------------------------------------------------------------------------- authorizations and challenges
@@ -230,6 +234,15 @@ async def revoke_certificate(door: Door, revoker: Principal | KeyHolder, payload
 # --------------------------------------------------------------------------- shared
 
 
+def _csr(der: bytes) -> CertificationRequest:
+    try:
+        return read_csr(der)
+    except Malformed as exc:
+        # ACME has one word for all that is wrong with a request (RFC 8555 section 7.4), however deep it lies; the
+        # envelope around it was well-formed.
+        raise BadCSR(exc.detail) from exc
+
+
 def _id(request: HTTPRequest, missing: type[Problem]) -> str:
     """The identifier in the path. What could not be one of ours is answered as one that is not there."""
     found = request.parameters["id"]
@@ -242,9 +255,7 @@ def _der(member: str, text: str) -> bytes:
     try:
         return base64url.decode(text.encode("ascii"))
     except ValueError as exc:
-        raise Malformed(
-            f'"{member}" is not base64url of DER, without padding (RFC 8555 section 6.1)'
-        ) from exc
+        raise Malformed(f'"{member}" is not base64url of DER, without padding (RFC 8555 section 6.1)') from exc
 
 
 def own_account(signed: Signed) -> str:

@@ -18,9 +18,7 @@ Seconds = Annotated[int, msgspec.Meta(ge=1)]
 class ACMESettings:
     """The section `acme` of the configuration. Waiting times are whole seconds, as Retry-After is sent."""
 
-    orders_page_size: Count = field(
-        default=100, metadata={"help": "Orders on one page of an account's list."}
-    )
+    orders_page_size: Count = field(default=100, metadata={"help": "Orders on one page of an account's list."})
     max_identifiers: Count = field(default=100, metadata={"help": "Identifiers that one order may have."})
     max_contacts: Count = field(default=10, metadata={"help": "Contacts that one account may have."})
     challenge_retry_after_seconds: Seconds = field(
@@ -37,7 +35,7 @@ class ACMESettings:
         metadata={"help": "Longest time for which caches may keep renewal information."},
     )
     caa_identities: tuple[str, ...] = field(
-        default=(), metadata={"help": "Issuer domain names that the directory shows for CAA records."}
+        default=(), metadata={"help": "Issuer domain names that the directory shows, as validation.caa_identities."}
     )
     website: str = field(
         default="", metadata={"help": "URL of a page about this CA, shown in the directory; empty: none."}

@@ -57,9 +57,7 @@ def read_secret(challenge: str, password: PasswordClaim | None) -> PasswordClaim
     if password is not None:
         return PasswordClaim(password.username, Secret(challenge.encode()))
     user, colon, rest = challenge.partition(":")
-    return (
-        PasswordClaim(user, Secret(rest.encode())) if colon else PasswordClaim("", Secret(challenge.encode()))
-    )
+    return PasswordClaim(user, Secret(rest.encode())) if colon else PasswordClaim("", Secret(challenge.encode()))
 
 
 def read_certificate(request: HTTPRequest) -> CertificateClaim | None:
@@ -96,9 +94,7 @@ def read_body(body: bytes) -> bytes:
     except ValueError:
         der = _read_unusual(body)
     if not der:
-        raise Malformed(
-            "the body is empty; a PKCS #10 request in base64 belongs there (RFC 7030 section 4.2.1)"
-        )
+        raise Malformed("the body is empty; a PKCS #10 request in base64 belongs there (RFC 7030 section 4.2.1)")
     return der
 
 
@@ -159,9 +155,7 @@ def write_csrattrs(der: bytes | None, options: MountOptions) -> HTTPResponse:
     return HTTPResponse(204) if der is None else _write(der, CSRATTRS, options)
 
 
-def _write(
-    der: bytes, media: str, options: MountOptions, headers: tuple[tuple[str, str], ...] = ()
-) -> HTTPResponse:
+def _write(der: bytes, media: str, options: MountOptions, headers: tuple[tuple[str, str], ...] = ()) -> HTTPResponse:
     body = b2a_base64(der, newline=False)
     if options.base64_wrap:
         body = _wrap(body, options.base64_wrap)

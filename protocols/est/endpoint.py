@@ -168,16 +168,12 @@ class MountedEST:
         wanted = self._options.authentication
         if wanted in (Authentication.CERTIFICATE, Authentication.BOTH) and not certificate:
             if wanted is Authentication.BOTH and not password:
-                raise Unauthenticated(
-                    "a user name with its password and a TLS client certificate are needed here"
-                )
+                raise Unauthenticated("a user name with its password and a TLS client certificate are needed here")
             raise Forbidden("a TLS client certificate is needed here (RFC 7030 section 3.3.2)")
         if wanted in (Authentication.PASSWORD, Authentication.BOTH) and not password:
             raise Unauthenticated("a user name and its password are needed here (RFC 7030 section 3.2.3)")
         if not claims:
-            raise Unauthenticated(
-                "a user name and its password, or a TLS client certificate, are needed here"
-            )
+            raise Unauthenticated("a user name and its password, or a TLS client certificate, are needed here")
 
     async def _answer(self, order: Order, request: HTTPRequest) -> HTTPResponse:
         """The certificate of an order, or when to ask again (RFC 7030 section 4.2.3)."""

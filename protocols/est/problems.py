@@ -56,9 +56,7 @@ def say(problem: Problem, realm: str) -> HTTPResponse:
     elif problem.retry_after is not None or status in (429, 503):
         headers = (("Retry-After", str(problem.retry_after or _RETRY_SECONDS)),)
     lines = [problem.detail, *(f"- {one.detail}" for one in problem.subproblems)]
-    return HTTPResponse(
-        status, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"), TEXT, headers
-    )
+    return HTTPResponse(status, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"), TEXT, headers)
 
 
 def challenge(realm: str) -> str:

@@ -161,9 +161,7 @@ def _read_csrattrs(value: Any) -> bytes:
 def _contradictions(options: MountOptions) -> list[str]:
     mistakes = []
     if options.challenge_password is ChallengePassword.SECRET and options.pop is Linking.REQUIRE:
-        mistakes.append(
-            'pop = "require" needs the challengePassword, which challenge_password = "secret" takes away'
-        )
+        mistakes.append('pop = "require" needs the challengePassword, which challenge_password = "secret" takes away')
     # RFC 7030 section 3.5: a server that demands the linking says so in its CSR attributes.
     if options.csrattrs and options.pop is Linking.REQUIRE:
         told = csrattrs.read_csrattrs(options.csrattrs)
@@ -187,9 +185,7 @@ CREDENTIAL_FORM = (
         'The user name; generated when left out. For certificates "sha256:" and the fingerprint of the one '
         'certificate, or "anchor:" and the fingerprint of the CA whose devices may enrol.',
     ),
-    CredentialField(
-        "mounts", "list", (), 'Where it may be used, such as "est/default"; empty for every EST mount.'
-    ),
+    CredentialField("mounts", "list", (), 'Where it may be used, such as "est/default"; empty for every EST mount.'),
     CredentialField("products", "list", (), "Products that it may order, the first by default."),
     CredentialField("use_limit", "number", None, "How many certificates it may enrol; empty for no limit."),
     CredentialField("allowed_cidrs", "list", (), "Networks from which it may be used; empty for any."),

@@ -28,9 +28,7 @@ def to_renewal(principal: Principal, label: str, csr: CertificationRequest) -> N
     enrolment here, judged as such, and not granted on the strength of an old certificate.
     """
     if oids.CMC_CHANGE_SUBJECT_NAME in csr.attributes:
-        raise Forbidden(
-            "this server does not change names when it re-enrols; enrol anew with the other names"
-        )
+        raise Forbidden("this server does not change names when it re-enrols; enrol anew with the other names")
     known = reference(principal, label, csr, f"reenroll {principal.certificate}")
     return NewOrder(kind=OrderKind.RENEW, request=csr, reference=known)
 

@@ -122,9 +122,7 @@ def http_date(at: datetime) -> str:
     return format_datetime(at.astimezone(UTC), usegmt=True)
 
 
-def is_fresh(
-    tag: str, modified: datetime | None, *, none_match: str | None, modified_since: str | None
-) -> bool:
+def is_fresh(tag: str, modified: datetime | None, *, none_match: str | None, modified_since: str | None) -> bool:
     """Whether the client has this very answer already, by its If-None-Match or else If-Modified-Since.
 
     RFC 9110 section 13.2.2: the second counts only without the first, and a date that cannot be read does

@@ -49,9 +49,7 @@ def test_signatures_are_deterministic(name: str) -> None:
 
 def test_deterministic_ecdsa_is_that_of_rfc_6979() -> None:
     """RFC 6979 appendix A.2.5, curve P-256, SHA-256, message "sample"."""
-    key = ec.derive_private_key(
-        0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721, ec.SECP256R1()
-    )
+    key = ec.derive_private_key(0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721, ec.SECP256R1())
     signature = algorithms.sign(key, algorithms.signature_algorithm_for("ec-p256"), b"sample")
     assert signature.hex() == (
         "3046"
@@ -88,9 +86,7 @@ def test_identifiers_agree_with_cryptography() -> None:
 def test_openssl_verifies_our_signatures(tmp_path: Path) -> None:
     """An independent implementation accepts them."""
     key = KEYS["ec-p384"]()
-    (tmp_path / "key.pem").write_bytes(
-        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
+    (tmp_path / "key.pem").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     (tmp_path / "data").write_bytes(b"data")
     algorithm = algorithms.signature_algorithm_for("ec-p384")
     (tmp_path / "signature").write_bytes(algorithms.sign(key, algorithm, b"data"))

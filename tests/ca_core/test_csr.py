@@ -230,9 +230,7 @@ def test_without_attributes() -> None:
     "spki",
     [
         der.sequence(),
-        x25519.X25519PrivateKey.generate()
-        .public_key()
-        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        x25519.X25519PrivateKey.generate().public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         ec.generate_private_key(ec.SECP224R1())
         .public_key()
         .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
@@ -371,9 +369,7 @@ def test_der_passes_the_pem_reader() -> None:
 GOOD = vector("openssl_all_names.der")
 
 
-@given(
-    st.one_of(st.binary(max_size=200), st.binary(max_size=80).map(lambda data: b"\x30" + data)), st.booleans()
-)
+@given(st.one_of(st.binary(max_size=200), st.binary(max_size=80).map(lambda data: b"\x30" + data)), st.booleans())
 def test_any_bytes_are_a_request_or_a_problem(data: bytes, verify: bool) -> None:
     """Never another exception."""
     for read in (read_pem_or_der, lambda data: read_csr(data, verify=verify)):
@@ -395,9 +391,7 @@ def test_any_changed_octet_is_noticed(position: int, flip: int, cut: int) -> Non
         read_csr(data, verify=False)
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from([0x81, 0x82, 0x86, 0x87, 0x88, 0xA0, 0xA4]), st.binary(max_size=20)))
-)
+@given(st.lists(st.tuples(st.sampled_from([0x81, 0x82, 0x86, 0x87, 0x88, 0xA0, 0xA4]), st.binary(max_size=20))))
 def test_any_general_names_in_a_request(names: list[tuple[int, bytes]]) -> None:
     """Whatever is asked for is read or refused with a problem."""
     value = der.sequence(*(der.tlv(tag, content) for tag, content in names))

@@ -105,9 +105,7 @@ def test_weak_rsa_keys(name: str, why: str) -> None:
         rsa_spki(N) + b"\x00",
         rsa_spki(N, parameters=b""),
         rsa_spki(-N),
-        der.sequence(
-            der.sequence(der.object_identifier(oids.RSA_ENCRYPTION), der.NULL), der.bit_string(b"\x30\x00")
-        ),
+        der.sequence(der.sequence(der.object_identifier(oids.RSA_ENCRYPTION), der.NULL), der.bit_string(b"\x30\x00")),
     ],
 )
 def test_what_is_no_rsa_key(spki: bytes) -> None:

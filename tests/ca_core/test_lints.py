@@ -80,7 +80,7 @@ GOOD: dict[str, tuple[bytes, bool]] = {
     oids.KEY_USAGE: (usages(0), True),
     oids.EXTENDED_KEY_USAGE: (purposes(oids.EKU_SERVER_AUTH), False),
     oids.SUBJECT_ALT_NAME: (
-        names(host("a.example"), host("*.b.example"), der.tlv(0x87, b"\xc0\x00\x02\x01")),
+        names(host("a.example"), host("*.b.example"), der.tlv(0x87, b"\x01\x01\x01\x01")),
         False,
     ),
     oids.BASIC_CONSTRAINTS: (der.sequence(), True),
@@ -254,9 +254,7 @@ BROKEN: list[tuple[str, TBS]] = [
     ),
     (
         "rfc5280_basic_constraints",
-        CA_CERTIFICATE.having(
-            oids.BASIC_CONSTRAINTS, der.sequence(der.BOOLEAN_TRUE, der.integer(-1)), critical=True
-        ),
+        CA_CERTIFICATE.having(oids.BASIC_CONSTRAINTS, der.sequence(der.BOOLEAN_TRUE, der.integer(-1)), critical=True),
     ),
     ("rfc5280_extended_key_usage", LEAF.having(oids.EXTENDED_KEY_USAGE, purposes())),
     ("rfc5280_extended_key_usage", LEAF.having(oids.EXTENDED_KEY_USAGE, purposes(oids.EKU_ANY))),
@@ -298,6 +296,10 @@ BROKEN: list[tuple[str, TBS]] = [
     ),
     ("cabf_reserved_name", LEAF.having(oids.SUBJECT_ALT_NAME, names(host("localhost")))),
     ("cabf_reserved_name", LEAF.having(oids.SUBJECT_ALT_NAME, names(host("1.2.0.192.in-addr.arpa")))),
+    (
+        "cabf_reserved_name",
+        LEAF.having(oids.SUBJECT_ALT_NAME, names(host("a.example"), der.tlv(0x87, b"\x0a\x00\x00\x01"))),
+    ),
     ("cabf_server_authentication", LEAF.having(oids.EXTENDED_KEY_USAGE, purposes(oids.EKU_CLIENT_AUTH))),
     (
         "cabf_server_authentication",

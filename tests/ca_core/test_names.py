@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyasn1.codec.der import decoder
 from pyasn1_modules import rfc5280
@@ -124,9 +124,7 @@ def test_the_sentence_of_the_house_style() -> None:
     """What was wrong, with the value."""
     with pytest.raises(RejectedIdentifier) as caught:
         read_identifier("dns", "a_b.example")
-    assert caught.value.detail == (
-        'dns identifier "a_b.example" has a character that host names do not allow: "_"'
-    )
+    assert caught.value.detail == ('dns identifier "a_b.example" has a character that host names do not allow: "_"')
 
 
 def test_unknown_types_are_told_apart_from_bad_values() -> None:
@@ -183,7 +181,7 @@ def test_normalising_twice_is_a_no_op(kind: IdentifierType, value: str) -> None:
     try:
         once = read_identifier(kind, value)
     except RejectedIdentifier:
-        assume(False)
+        return
     assert read_identifier(kind, once.value) == once
     assert read_identifier(kind, once.value, strict=True) == once
     assert read_general_names(write_general_names((once,))) == ((once,), ())
@@ -334,12 +332,7 @@ def test_multi_valued_names_and_old_strings_are_read() -> None:
     """Two attributes in one RDN, a BMPString and a TeletexString."""
     bmp = bytes.fromhex("06035504031e0400610062")
     teletex = bytes.fromhex("060355040a1401e9")
-    rdn = (
-        bytes((0x31, 4 + len(bmp) + len(teletex), 0x30, len(teletex)))
-        + teletex
-        + bytes((0x30, len(bmp)))
-        + bmp
-    )
+    rdn = bytes((0x31, 4 + len(bmp) + len(teletex), 0x30, len(teletex))) + teletex + bytes((0x30, len(bmp))) + bmp
     assert read_subject(bytes((0x30, len(rdn))) + rdn) == (("O", "é"), ("CN", "ab"))
 
 

@@ -2,8 +2,8 @@
 
 Each round lets clients order under load, kills every process of the server with SIGKILL, starts it again on
 the same state and looks: every certificate that a client held is in the store, no serial and no order came
-twice, no order is stuck, the audit log is whole. `CERTGATE_CRASH_ROUNDS` says how many rounds (`make crash`: a
-long campaign), `CERTGATE_CRASH_SEED` repeats the moments of one.
+twice, no order is stuck, the audit log is whole. `CERTGATE_CRASH_ROUNDS` says how many rounds (`make crash`:
+a long campaign), `CERTGATE_CRASH_SEED` repeats the moments of one.
 """
 
 from __future__ import annotations

@@ -181,13 +181,7 @@ async def test_cap_on_connections_makes_newcomers_wait(start: Start, echo: EchoD
 
 def test_what_an_address_is_counted_under() -> None:
     """Loopback not at all; IPv6 by the /64 that one customer has."""
-    assert (
-        _counted("127.0.0.1")
-        == _counted("127.8.8.8")
-        == _counted("::1")
-        == _counted("::ffff:127.0.0.1")
-        == ""
-    )
+    assert _counted("127.0.0.1") == _counted("127.8.8.8") == _counted("::1") == _counted("::ffff:127.0.0.1") == ""
     assert _counted("192.0.2.1") == _counted("::ffff:192.0.2.1") == "192.0.2.1"
     assert _counted("2001:db8::1") == _counted("2001:db8::ffff:1%eth0") != _counted("2001:db8:0:1::1")
 

@@ -299,9 +299,7 @@ async def test_failure_at_a_public_target_says_what_was_tried(monkeypatch: pytes
 
     monkeypatch.setattr("gateway.dial._connect", refuse)
     with pytest.raises(ConnectFailed, match=r"\[2606:4700::1111\]:80 refused the connection; 8\.8\.8\.8:80"):
-        await Dialer(StaticResolver(web=[("8.8.8.8", "2606:4700::1111")]), AddressGuard()).connect(
-            "web.example", 80
-        )
+        await Dialer(StaticResolver(web=[("8.8.8.8", "2606:4700::1111")]), AddressGuard()).connect("web.example", 80)
 
 
 async def test_cancelled_connect_leaves_nothing_behind(hole: tuple[str, int]) -> None:

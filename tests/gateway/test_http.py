@@ -135,6 +135,19 @@ async def test_announced_gigabyte_is_refused_before_it_is_sent(start: Start) -> 
     await client.close()
 
 
+async def test_body_that_comes_after_its_refusal_is_dropped(start: Start, echo: EchoDoor) -> None:
+    """One answer, then the end; the bytes of the body are never taken for requests."""
+    gate = await start()
+    client = await gate.connect()
+    await client.send(post(b"/echo/m1/seen", b"", b"Content-Length: 3000000"))
+    for _ in range(30):
+        await client.send((GET * 2000)[:100_000])
+    assert (await client.reply()).status == 413
+    assert await client.closed() == b""
+    await client.close()
+    assert not echo.requests
+
+
 async def test_chunked_body_is_read_and_bounded(start: Start) -> None:
     """A length that is not announced is counted."""
     gate = await start()

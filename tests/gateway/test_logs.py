@@ -88,18 +88,14 @@ def test_secrets_are_hidden(stream: io.StringIO) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "name", ["password", "challengePassword", "Authorization", "set-cookie", "eab_hmac_key"]
-)
+@pytest.mark.parametrize("name", ["password", "challengePassword", "Authorization", "set-cookie", "eab_hmac_key"])
 def test_names_of_secrets(name: str) -> None:
     """Whatever such a field has, it is blanked."""
     assert looks_secret(name)
     assert redacted({name: "hunter2"}) == {name: HIDDEN}
 
 
-@pytest.mark.parametrize(
-    "name", ["order", "credential", "key_type", "account", "operation", "opinion", "serial"]
-)
+@pytest.mark.parametrize("name", ["order", "credential", "key_type", "account", "operation", "opinion", "serial"])
 def test_names_of_no_secrets(name: str) -> None:
     """What is needed to follow a request is shown."""
     assert not looks_secret(name)

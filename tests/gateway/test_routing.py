@@ -22,9 +22,7 @@ def door(name: str, *paths: str, methods: tuple[str, ...] = ("GET",)) -> Door:
 
 TABLE = RouteTable(
     [
-        door(
-            "acme", "/acme/{label}/directory", "/acme/{label}/order/{id}", "/acme/{label}/order/{id}/finalize"
-        ),
+        door("acme", "/acme/{label}/directory", "/acme/{label}/order/{id}", "/acme/{label}/order/{id}/finalize"),
         door("est", "/.well-known/est/cacerts", "/.well-known/est/{label}/cacerts"),
         door("cmp", "/.well-known/cmp", "/.well-known/cmp/p/{label}"),
         door("status", "/ocsp/{request:*}", "/crl/{issuer}/{shard}", "/slash/"),

@@ -130,9 +130,7 @@ async def test_highest_tls_version_of_a_listener(start: Start, echo: EchoDoor, a
     assert echo.requests[0].tls_version == "TLSv1.2"
 
 
-def certificate(
-    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey, algorithm: object
-) -> x509.Certificate:
+def certificate(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey, algorithm: object) -> x509.Certificate:
     name = x509.Name([])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
@@ -276,9 +274,7 @@ async def test_port_that_is_taken_is_named(start: Start) -> None:
     port = gate.server.port("http")
     listener = Listener("https", "127.0.0.1", port, "https://a", TLSProfile())
     server = Server([listener], ServerSettings(), Logging("info", "json"), Metrics())
-    with pytest.raises(
-        OSError, match=rf"the https listener cannot have 127.0.0.1 port {port}: Address already in use"
-    ):
+    with pytest.raises(OSError, match=rf"the https listener cannot have 127.0.0.1 port {port}: Address already in use"):
         server.bind()
     await server.stop()
 

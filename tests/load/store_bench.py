@@ -5,7 +5,7 @@
 
 A client places an order (two guards, one use of its credential, the order, an audit row) and issues it (the
 issuance reserved; then signed, the certificate, its state, the order, an audit row): three units of 5, 2 and 5
-statements, each awaited before the next. So the number of clients is the size of a batch, give or take. Reads are
+statements, each awaited before the next. So the number of clients is about the size of a batch. Reads are
 measured at the end. Every client is one more awaiting task, and its cost is in the figure.
 """
 
@@ -176,9 +176,7 @@ async def main(path: str | None, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0, help="per number of clients")
     parser.add_argument("--path", help="where the file shall lie; a temporary one otherwise")
     parser.add_argument("--memory", action="store_true")

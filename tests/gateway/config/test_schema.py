@@ -45,9 +45,7 @@ def test_default_file_with_every_line_in_force_changes_nothing(tmp_path: Path) -
     }
 
 
-@pytest.mark.parametrize(
-    ("text", "rate"), [("300/3h", Rate(300, 10800)), ("20/m", Rate(20, 60)), ("none", Rate(0, 0))]
-)
+@pytest.mark.parametrize(("text", "rate"), [("300/3h", Rate(300, 10800)), ("20/m", Rate(20, 60)), ("none", Rate(0, 0))])
 def test_rate(text: str, rate: Rate) -> None:
     """A number per period."""
     assert Rate.parse(text) == rate

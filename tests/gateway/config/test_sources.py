@@ -81,9 +81,7 @@ def test_door_has_its_section(tmp_path: Path) -> None:
     """Taken from PROTOCOL.settings; checked by the door itself."""
     config = read(tmp_path, "[door]\npage_size = 20\n", overrides=[("door.suffixes", "a.example, b.example")])
     assert config.doors["door"] == DoorSettings(20, ("a.example", "b.example"))
-    assert mistakes(tmp_path, "[door]\npage_size = 2000\n") == [
-        "configuration: door: page_size: at most 1000"
-    ]
+    assert mistakes(tmp_path, "[door]\npage_size = 2000\n") == ["configuration: door: page_size: at most 1000"]
 
 
 @pytest.mark.parametrize(
@@ -122,9 +120,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     )
     environ = {"CERTGATE_LIMITS__NEW_ORDERS_PER_ACCOUNT": "5 a day", "CERTGATE_NOTHING__AT_ALL": "1"}
     file = tmp_path / "test.toml"
-    assert mistakes(
-        tmp_path, text, environ, [("server.https_port.x", "1"), ("server.http_port", "70000")]
-    ) == [
+    assert mistakes(tmp_path, text, environ, [("server.https_port.x", "1"), ("server.http_port", "70000")]) == [
         f"{file}: stray: stands outside of a section, such as [server]",
         f"{file}:4: server.max_conections: unknown key; did you mean server.max_connections?",
         f"{file}:7: serve.http_port: unknown key; did you mean server.http_port?",
@@ -193,9 +189,7 @@ def test_secrets_are_references(tmp_path: Path) -> None:
     config = read(tmp_path, text, {"TOKEN": "hunter3"})
     assert config.store.password == SecretStr("hunter2")
     assert config.doors["door"].token == "hunter3"
-    assert config.warnings == (
-        "door.token: the secret is in the environment; a file (file:/path) protects it better",
-    )
+    assert config.warnings == ("door.token: the secret is in the environment; a file (file:/path) protects it better",)
     assert "hunter" not in repr(config)
     assert "hunter" not in "".join(entry.value for entry in config.entries())
 

@@ -19,5 +19,11 @@ async def names() -> AsyncIterator[NameServer]:
 
 @pytest.fixture
 def resolver(names: NameServer) -> Resolver:
-    """A resolver that asks it, with little patience."""
-    return Resolver(("127.0.0.1", names.port), timeout_seconds=0.2, attempts=2)
+    """A resolver that asks it, patient enough for a busy machine."""
+    return Resolver(("127.0.0.1", names.port), timeout_seconds=2, attempts=2)
+
+
+@pytest.fixture
+def impatient(names: NameServer) -> Resolver:
+    """A resolver for servers that never answer."""
+    return Resolver(("127.0.0.1", names.port), timeout_seconds=0.1, attempts=2)

@@ -67,9 +67,7 @@ class NameServer:
         return response
 
     def _add(self, response: dns.message.Message, name: str, kind: str) -> None:
-        response.answer.append(
-            dns.rrset.from_text_list(name + ".", self.ttl, "IN", kind, self.records[name, kind])
-        )
+        response.answer.append(dns.rrset.from_text_list(name + ".", self.ttl, "IN", kind, self.records[name, kind]))
 
     def to_wire(self, answer: dns.message.Message | list[bytes] | None, tcp: bool) -> list[bytes]:
         if answer is None or isinstance(answer, list):

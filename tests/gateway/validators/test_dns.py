@@ -54,9 +54,7 @@ async def test_txt_joins_strings(names: NameServer, resolver: Resolver) -> None:
         await resolver.txt("gone.example")
 
 
-@pytest.mark.parametrize(
-    "code", [dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.NOTAUTH, dns.rcode.FORMERR]
-)
+@pytest.mark.parametrize("code", [dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.NOTAUTH, dns.rcode.FORMERR])
 async def test_other_codes_are_failures_for_every_method(
     names: NameServer, resolver: Resolver, code: dns.rcode.Rcode
 ) -> None:
@@ -67,11 +65,11 @@ async def test_other_codes_are_failures_for_every_method(
             await method("a.example")
 
 
-async def test_silence_ends_in_time(names: NameServer, resolver: Resolver) -> None:
+async def test_silence_ends_in_time(names: NameServer, impatient: Resolver) -> None:
     names.answering = lambda query, tcp: None
     before = time.monotonic()
     with pytest.raises(ValidationDNS, match="no answer in time"):
-        await resolver.caa("a.b.c.example")
+        await impatient.caa("a.b.c.example")
     assert time.monotonic() - before < 2
 
 
@@ -83,7 +81,7 @@ async def test_nobody_there_is_said_at_once() -> None:
     assert time.monotonic() - before < 2
 
 
-async def test_lost_datagram_is_asked_again(names: NameServer, resolver: Resolver) -> None:
+async def test_lost_datagram_is_asked_again(names: NameServer, impatient: Resolver) -> None:
     names.records = {("t.example", "TXT"): ['"x"']}
     lost: list[int] = []
 
@@ -92,7 +90,7 @@ async def test_lost_datagram_is_asked_again(names: NameServer, resolver: Resolve
         return None if len(lost) == 1 else names.regular(query)
 
     names.answering = lossy
-    assert await resolver.txt("t.example") == (b"x",)
+    assert await impatient.txt("t.example") == (b"x",)
     assert lost[0] != lost[1]
 
 
@@ -114,7 +112,7 @@ async def test_truncated_over_tcp_too_is_a_failure(names: NameServer, resolver: 
         await resolver.txt("t.example")
 
 
-async def test_silence_on_tcp_ends_in_time(names: NameServer, resolver: Resolver) -> None:
+async def test_silence_on_tcp_ends_in_time(names: NameServer, impatient: Resolver) -> None:
     def stuck(query: dns.message.Message, tcp: bool) -> dns.message.Message | None:
         response = dns.message.make_response(query)
         response.flags |= dns.flags.TC
@@ -122,7 +120,7 @@ async def test_silence_on_tcp_ends_in_time(names: NameServer, resolver: Resolver
 
     names.answering = stuck
     with pytest.raises(ValidationDNS, match="no answer in time"):
-        await resolver.txt("t.example")
+        await impatient.txt("t.example")
 
 
 async def test_too_many_records_are_a_failure(names: NameServer, resolver: Resolver) -> None:
@@ -280,9 +278,7 @@ class TestCAA:
         assert found.found_at == "a.b.example"
         assert set(found.records) == {CAARecord(0, "issue", "ca.example"), CAARecord(128, "future", "x")}
 
-    async def test_climbs_to_the_first_parent_that_has_one(
-        self, names: NameServer, resolver: Resolver
-    ) -> None:
+    async def test_climbs_to_the_first_parent_that_has_one(self, names: NameServer, resolver: Resolver) -> None:
         names.records = {("example", "CAA"): ['0 issue "tld.example"'], ("b.example", "CAA"): ['0 issue ";"']}
         assert await resolver.caa("x.a.b.example") == CAASet("b.example", (CAARecord(0, "issue", ";"),))
         assert (await resolver.caa("c.example")).found_at == "example"
@@ -307,9 +303,7 @@ class TestCAA:
         assert await resolver.caa("b.example") == CAASet(None)
 
     @pytest.mark.parametrize("failing", ["a.b.example", "b.example", "example"])
-    async def test_failure_on_the_way_refuses(
-        self, names: NameServer, resolver: Resolver, failing: str
-    ) -> None:
+    async def test_failure_on_the_way_refuses(self, names: NameServer, resolver: Resolver, failing: str) -> None:
         """SERVFAIL is not permission."""
         names.codes[failing] = dns.rcode.SERVFAIL
         with pytest.raises(ValidationDNS, match=f"CAA records of {failing}"):
@@ -320,9 +314,7 @@ class TestCAA:
         names.codes["example"] = dns.rcode.SERVFAIL
         assert (await resolver.caa("a.b.example")).found_at == "b.example"
 
-    async def test_parents_are_remembered_and_the_name_is_not(
-        self, names: NameServer, resolver: Resolver
-    ) -> None:
+    async def test_parents_are_remembered_and_the_name_is_not(self, names: NameServer, resolver: Resolver) -> None:
         names.records = {("example", "CAA"): ['0 issue ";"']}
         await resolver.caa("a.b.example")
         names.asked.clear()
@@ -379,6 +371,11 @@ def test_system_servers_always_give_one() -> None:
     assert 1 <= len(servers) <= 3
     for host, port in servers:
         socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)
+
+
+def test_resolver_address_may_stand_in_brackets() -> None:
+    """As "host:port" writes an IPv6 address, whoever took that apart."""
+    assert Resolver(("[::1]", 53))._servers == (("::1", 53),)
 
 
 def test_unknown_resolver_host_is_refused_at_start() -> None:

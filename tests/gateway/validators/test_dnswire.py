@@ -67,9 +67,7 @@ def test_answers_read_as_dnspython_reads_them(
 ) -> None:
     """Chains of aliases of any length up to the limit, in any order, compressed as dnspython does it."""
     chain = [name] + [f"{number}.alias.test" for number in range(aliases)]
-    records = [
-        (owner, 100 + place, "CNAME", chain[place + 1] + ".") for place, owner in enumerate(chain[:-1])
-    ]
+    records = [(owner, 100 + place, "CNAME", chain[place + 1] + ".") for place, owner in enumerate(chain[:-1])]
     if some:
         records += [(chain[-1], 50, kind.name, text) for text in KINDS[kind]]
     records.append(("other.test", 1, kind.name, KINDS[kind][0]))
@@ -112,9 +110,7 @@ def test_absence_is_held_for_what_the_soa_says() -> None:
     # Of a label that only ends like the zone, nothing follows.
     wire = respond("atest", RecordType.CAA, ("test", 300, "SOA", soa)).to_wire()
     assert dnswire.read_answer(wire, question("atest", RecordType.CAA)).ttl is None
-    wire = respond(
-        "a.test", RecordType.CAA, ("a.test", 20, "CNAME", "b.test."), ("test", 300, "SOA", soa)
-    ).to_wire()
+    wire = respond("a.test", RecordType.CAA, ("a.test", 20, "CNAME", "b.test."), ("test", 300, "SOA", soa)).to_wire()
     assert dnswire.read_answer(wire, name).ttl == 20
 
 
@@ -126,24 +122,13 @@ def test_caa_reads_as_dnspython_reads_it() -> None:
 
 
 def _message(*parts: bytes, answers: int = 1, authority: int = 0) -> bytes:
-    head = (
-        b"\x00\x01\x81\x80\x00\x01" + answers.to_bytes(2, "big") + authority.to_bytes(2, "big") + b"\x00\x00"
-    )
+    head = b"\x00\x01\x81\x80\x00\x01" + answers.to_bytes(2, "big") + authority.to_bytes(2, "big") + b"\x00\x00"
     return head + question("a.test", RecordType.TXT) + b"".join(parts)
 
 
-def _record(
-    kind: int, data: bytes, *, owner: bytes = b"\xc0\x0c", length: int | None = None, ttl: int = 60
-) -> bytes:
+def _record(kind: int, data: bytes, *, owner: bytes = b"\xc0\x0c", length: int | None = None, ttl: int = 60) -> bytes:
     size = len(data) if length is None else length
-    return (
-        owner
-        + kind.to_bytes(2, "big")
-        + b"\x00\x01"
-        + ttl.to_bytes(4, "big")
-        + size.to_bytes(2, "big")
-        + data
-    )
+    return owner + kind.to_bytes(2, "big") + b"\x00\x01" + ttl.to_bytes(4, "big") + size.to_bytes(2, "big") + data
 
 
 MALFORMED = {

@@ -33,8 +33,7 @@ def read(*pieces: bytes, end: bool = True) -> Response | None:
 
 def test_request_is_plain_http_1_1() -> None:
     assert write_get("a.example", "/x") == (
-        b"GET /x HTTP/1.1\r\nHost: a.example\r\n"
-        b"User-Agent: certgate\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        b"GET /x HTTP/1.1\r\nHost: a.example\r\nUser-Agent: certgate\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     )
 
 
@@ -123,9 +122,7 @@ def test_hostile_spacing_costs_no_time() -> None:
     st.lists(st.integers(1, 6), max_size=12),
     st.lists(st.integers(0, 150), max_size=6),
 )
-def test_any_body_in_any_pieces_comes_out_whole(
-    body: bytes, framing: str, chunks: list[int], cuts: list[int]
-) -> None:
+def test_any_body_in_any_pieces_comes_out_whole(body: bytes, framing: str, chunks: list[int], cuts: list[int]) -> None:
     if framing == "sized":
         raw = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     elif framing == "closed":

@@ -1,4 +1,5 @@
-"""An ACME client for tests. Its signatures are josepy's, so that what the door reads was written by somebody else."""
+"""An ACME client for tests. Its signatures are josepy's, so that what the door reads was written by somebody
+else."""
 
 from __future__ import annotations
 
@@ -9,11 +10,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import josepy
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+from josepy import json_util, jwa, jws
+from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from protocols.http import HTTPResponse
 from tests.protocols.acme.world import ORIGIN, World
@@ -27,47 +29,54 @@ def unb64(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-class Header(josepy.Header):
+class Header(jws.Header):
     """josepy's header with the two parameters that ACME adds (RFC 8555 sections 6.4 and 6.5)."""
 
-    nonce: str | None = josepy.field("nonce", omitempty=True)
-    url: str | None = josepy.field("url", omitempty=True)
+    nonce: str | None = json_util.field("nonce", omitempty=True)
+    url: str | None = json_util.field("url", omitempty=True)
 
 
-class Signature(josepy.Signature):
+class Signature(jws.Signature):
     """A signature over such a header."""
 
-    __slots__ = josepy.Signature._orig_slots
+    __slots__ = jws.Signature._orig_slots
     header_cls = Header
-    header: Header = josepy.field("header", omitempty=True, default=Header(), decoder=Header.from_json)
+    header: Header = json_util.field("header", omitempty=True, default=Header(), decoder=Header.from_json)
 
 
-class JWS(josepy.JWS):
+class JWS(jws.JWS):
     """A JWS of such signatures."""
 
     signature_cls = Signature
-    __slots__ = josepy.JWS._orig_slots
+    __slots__ = jws.JWS._orig_slots
 
 
-_ALGORITHMS = {"P-256": josepy.ES256, "P-384": josepy.ES384, "P-521": josepy.ES512}
+ECPrivateKey = ec.EllipticCurvePrivateKey
+
+_ALGORITHMS = {"secp256r1": jwa.ES256, "secp384r1": jwa.ES384, "secp521r1": jwa.ES512}
 
 
 @dataclass
 class Key:
     """An account key as josepy has it."""
 
-    jwk: josepy.JWK
+    private: ECPrivateKey | rsa.RSAPrivateKey
+    jwk: JWK
     alg: Any
 
     @classmethod
     def ec(cls, curve: ec.EllipticCurve | None = None) -> Key:
-        private = ec.generate_private_key(curve or ec.SECP256R1())
-        jwk = josepy.JWKEC(key=private)
-        return cls(jwk, _ALGORITHMS[jwk.public_key().to_json()["crv"]])
+        return cls.of(ec.generate_private_key(curve or ec.SECP256R1()))
+
+    @classmethod
+    def of(cls, private: ECPrivateKey) -> Key:
+        made = JWKEC(key=private)
+        return cls(private, made, _ALGORITHMS[private.curve.name])
 
     @classmethod
     def rsa(cls, bits: int = 2048) -> Key:
-        return cls(josepy.JWKRSA(key=rsa.generate_private_key(65537, bits)), josepy.RS256)
+        private = rsa.generate_private_key(65537, bits)
+        return cls(private, JWKRSA(key=private), jwa.RS256)
 
     @property
     def public(self) -> dict[str, str]:
@@ -79,9 +88,7 @@ class Key:
     def thumbprint(self) -> str:
         return b64(self.jwk.thumbprint())
 
-    def sign(
-        self, payload: bytes, url: str, nonce: str | None = None, kid: str | None = None, **extra: Any
-    ) -> bytes:
+    def sign(self, payload: bytes, url: str, nonce: str | None = None, kid: str | None = None, **extra: Any) -> bytes:
         """A flattened JWS with everything protected, as ACME wants it."""
         if kid is not None:
             extra |= {"kid": kid, "include_jwk": False, "protect": frozenset(("alg", "nonce", "url", "kid"))}
@@ -121,9 +128,7 @@ class Answer:
         return value
 
     def links(self, relation: str) -> list[str]:
-        return [
-            link.partition(">")[0][1:] for link in self.all("Link") if link.endswith(f';rel="{relation}"')
-        ]
+        return [link.partition(">")[0][1:] for link in self.all("Link") if link.endswith(f';rel="{relation}"')]
 
     def problem(self) -> tuple[int, str]:
         """Status and type, without the namespace."""
@@ -186,9 +191,9 @@ class Client:
             self.kid = answer.header("Location")
         return answer
 
-    def binding(self, kid: str, secret: bytes, alg: str = "HS256", **changes: Any) -> dict[str, str]:
+    def binding(self, identifier: str, secret: bytes, alg: str = "HS256", **changes: Any) -> dict[str, str]:
         """An external account binding (RFC 8555 section 7.3.4)."""
-        header = {"alg": alg, "kid": kid, "url": self.url("new-account")} | changes
+        header = {"alg": alg, "kid": identifier, "url": self.url("new-account")} | changes
         protected = b64(json.dumps({name: value for name, value in header.items() if value is not None}).encode())
         payload = b64(json.dumps(self.key.public).encode())
         digest = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}.get(alg, hashlib.sha256)

@@ -189,7 +189,8 @@ def test_points_of_small_order_are_refused() -> None:
 
 
 def test_a_signature_counts_only_under_the_algorithm_of_the_key() -> None:
-    """ES384 with a P-256 key, RS256 with an EC key and the like (trap T-14); the answer says what would be right."""
+    """ES384 with a P-256 key, RS256 with an EC key and the like (trap T-14); the answer says what would be
+    right."""
     for alg, key in KEYS.items():
         found = jwk.read_jwk(encoded(key.public))
         for other in {*jwk.ALGORITHMS, "none", "HS256", "", "es256"} - {alg}:
@@ -207,8 +208,12 @@ def test_signatures_of_josepy_verify_and_altered_ones_do_not(alg: str) -> None:
     found.check(alg, signature, b"data")
     flipped = bytes((signature[0] ^ 1,)) + signature[1:]
     for wrong, data in [
-        (signature, b"Data"), (flipped, b"data"), (signature[:-1], b"data"), (signature + b"\0", b"data"), (b"", b"data"),
-    ]:  # fmt: skip
+        (signature, b"Data"),
+        (flipped, b"data"),
+        (signature[:-1], b"data"),
+        (signature + b"\0", b"data"),
+        (b"", b"data"),
+    ]:
         with pytest.raises(Unauthenticated):
             found.check(alg, wrong, data)
 

@@ -1,4 +1,5 @@
-"""JWS requests: what a conforming client sends is read, everything that could be read in two ways is refused."""
+"""JWS requests: what a conforming client sends is read, everything that could be read in two ways is
+refused."""
 
 from __future__ import annotations
 
@@ -273,9 +274,7 @@ def test_a_truncated_mac_is_no_mac() -> None:
     ],
     ids=range(13),
 )
-def test_a_binding_that_does_not_fit_is_refused(
-    header: dict[str, Any], payload: bytes, problem: type[Problem]
-) -> None:
+def test_a_binding_that_does_not_fit_is_refused(header: dict[str, Any], payload: bytes, problem: type[Problem]) -> None:
     """No nonce, a MAC, a kid, the same URL, the account's own key."""
     with pytest.raises(problem):
         jws.read_binding(binding(header, payload), ACCOUNT_URL, read_jwk(EC_JWK))

@@ -239,7 +239,13 @@ def test_an_invalid_order_says_why() -> None:
         "type": "urn:ietf:params:acme:error:dns",
         "detail": "no answer",
         "status": 400,
-        "identifier": {"type": "dns", "value": "a.test"},
+        "subproblems": [
+            {
+                "type": "urn:ietf:params:acme:error:dns",
+                "detail": "no answer",
+                "identifier": {"type": "dns", "value": "a.test"},
+            }
+        ],
     }
 
 
@@ -300,9 +306,7 @@ def test_being_validated_means_a_challenge_is_processing() -> None:
 
 def test_an_account() -> None:
     """RFC 8555 section 7.1.2: `orders` is always there, the rest where it is known."""
-    plain = Account(
-        AccountId("a1"), "acme/default", CredentialId("c1"), AccountStatus.VALID, b"", {}, "t", (), NOW
-    )
+    plain = Account(AccountId("a1"), "acme/default", CredentialId("c1"), AccountStatus.VALID, b"", {}, "t", (), NOW)
     orders = "https://ca.test/acme/default/account/a1/orders"
     assert json.loads(messages.write_account(plain, HERE)) == {"status": "valid", "orders": orders}
     full = replace(plain, contact=("mailto:a@b.test",), agreed="https://terms", binding={"protected": "x"})
@@ -325,9 +329,7 @@ def test_an_orders_list_leaves_out_what_came_to_nothing() -> None:
 def test_a_directory_has_no_new_authz_and_always_meta() -> None:
     """RFC 8555 section 7.1.1; appliances fail without `meta`."""
     found = json.loads(
-        messages.write_directory(
-            HERE, (), binding_required=True, terms_of_service="", website="", caa_identities=()
-        )
+        messages.write_directory(HERE, (), binding_required=True, terms_of_service="", website="", caa_identities=())
     )
     assert found.pop("meta") == {"externalAccountRequired": True, "profiles": {}}
     assert set(found) == {"newNonce", "newAccount", "newOrder", "revokeCert", "keyChange", "renewalInfo"}

@@ -30,14 +30,36 @@ from protocols.acme.problems import (
     wire_of,
 )
 
-# IANA "ACME Error Types", as far as they can occur here: RFC 8555, RFC 9773; invalidProfile is the profiles draft's.
+# IANA "ACME Error Types", as far as they can occur here: RFC 8555, RFC 9773; invalidProfile is the profiles
+# draft's.
 REGISTERED = {
-    "accountDoesNotExist", "alreadyReplaced", "alreadyRevoked", "badCSR", "badNonce", "badPublicKey",
-    "badRevocationReason", "badSignatureAlgorithm", "caa", "compound", "connection", "dns", "externalAccountRequired",
-    "incorrectResponse", "invalidContact", "invalidProfile", "malformed", "orderNotReady", "rateLimited",
-    "rejectedIdentifier", "serverInternal", "tls", "unauthorized", "unsupportedContact", "unsupportedIdentifier",
+    "accountDoesNotExist",
+    "alreadyReplaced",
+    "alreadyRevoked",
+    "badCSR",
+    "badNonce",
+    "badPublicKey",
+    "badRevocationReason",
+    "badSignatureAlgorithm",
+    "caa",
+    "compound",
+    "connection",
+    "dns",
+    "externalAccountRequired",
+    "incorrectResponse",
+    "invalidContact",
+    "invalidProfile",
+    "malformed",
+    "orderNotReady",
+    "rateLimited",
+    "rejectedIdentifier",
+    "serverInternal",
+    "tls",
+    "unauthorized",
+    "unsupportedContact",
+    "unsupportedIdentifier",
     "userActionRequired",
-}  # fmt: skip
+}
 
 EVERY = [getattr(kinds, name) for name in kinds.__all__ if isinstance(getattr(kinds, name), type)]
 EVERY = [kind for kind in EVERY if issubclass(kind, Problem) and kind is not Problem]
@@ -61,7 +83,11 @@ def test_the_table_has_no_words_for_what_nobody_raises() -> None:
 
 def test_own_kinds_say_more_than_their_ancestor() -> None:
     """They stay "malformed" for audit and metrics."""
-    for kind, said in ((InvalidContact, "invalidContact"), (UnsupportedContact, "unsupportedContact"), (CompoundProblem, "compound")):  # fmt: skip
+    for kind, said in (
+        (InvalidContact, "invalidContact"),
+        (UnsupportedContact, "unsupportedContact"),
+        (CompoundProblem, "compound"),
+    ):
         assert kind.kind == "malformed"
         assert wire_of(kind("x")).type == said
 
@@ -100,12 +126,22 @@ def test_subproblems_name_their_identifiers_and_have_no_status() -> None:
     ]
 
 
+def test_an_identifier_stands_in_subproblems_only() -> None:
+    """RFC 8555 section 6.7.1: never at the top, so a problem about one name has one subproblem."""
+    found = document(RejectedIdentifier("no", identifier=Identifier(IdentifierType.DNS, "a.test")))
+    assert "identifier" not in found
+    assert [one["identifier"]["value"] for one in found["subproblems"]] == ["a.test"]
+
+
 def test_stored_problems_are_said_alike() -> None:
     """What is kept with an order reads as if it had just happened."""
-    problem = RejectedIdentifier(
-        "no", subproblems=(Malformed("inner"),), identifier=Identifier(IdentifierType.DNS, "a.test")
-    )
-    assert stored_document(StoredProblem.of(problem)) == document(problem)
+    name = Identifier(IdentifierType.DNS, "a.test")
+    for problem in (
+        RejectedIdentifier("no", subproblems=(Malformed("inner"),), identifier=name),
+        RejectedIdentifier("no", identifier=name),
+        RejectedIdentifier("no"),
+    ):
+        assert stored_document(StoredProblem.of(problem)) == document(problem)
     assert stored_document(StoredProblem("gone-kind", "x"))["type"] == NAMESPACE + "serverInternal"
 
 

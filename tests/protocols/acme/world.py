@@ -1,7 +1,8 @@
-"""A whole server behind the ACME door, without its network: real service, real CA, SQLite in memory, a fixed clock.
+"""A whole server behind the ACME door, without its network: real service, real CA, SQLite in memory, a fixed
+clock.
 
-Only what would ask the outside is a small implementation of its own: a validator that looks into a dictionary, and
-a CAA resolver that finds nothing.
+Only what would ask the outside is a small implementation of its own: a validator that looks into a
+dictionary, and a CAA resolver that finds nothing.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def _profile() -> CertificateProfile:
 def _products() -> dict[str, Product]:
     profile = _profile()
     validation = ValidationRules(trusted=("dns:*.trusted.test", "dns:trusted.test"), caa=True)
-    names = NameRules(allowed=("dns:**", "ip:0.0.0.0/0", "ip:::/0"), denied=("dns:**.denied.test", "dns:denied.test"))
+    names = NameRules(allowed=("dns:**", "ip:0.0.0.0/0", "ip:::/0"), denied=("dns:*.denied.test", "dns:denied.test"))
     standard = Product(
         "standard", 1, "Server certificates, 90 days", "issuing", profile, ("acme",), names=names, validation=validation
     )
@@ -186,9 +187,16 @@ def _products() -> dict[str, Product]:
 def _credentials(sealing: Sealing, now: datetime) -> tuple[Credential, ...]:
     products = ("standard", "other", "asked")
     open_door = Credential(
-        CredentialId("open"), CredentialType.ACME, "open", "alice", "", products, AuthenticationMethod.NONE,
-        CredentialState.ACTIVE, now,
-    )  # fmt: skip
+        CredentialId("open"),
+        CredentialType.ACME,
+        "open",
+        "alice",
+        "",
+        products,
+        AuthenticationMethod.NONE,
+        CredentialState.ACTIVE,
+        now,
+    )
     bound = replace(
         open_door,
         id=CredentialId("bound"),
@@ -272,10 +280,17 @@ async def make_world(
         Mount("acme", "bound", tuple(products), "issuing", options={"terms_of_service": TERMS}),
     )
     world = World(
-        ra, store, clock, sealing, validators, authorizing, Approval(store, fulfilment, clock), endpoint, mounts, products
+        ra,
+        store,
+        clock,
+        sealing,
+        validators,
+        authorizing,
+        Approval(store, fulfilment, clock),
+        endpoint,
+        mounts,
+        products,
     )
     await world.insert(*products.values(), *mounts, *_credentials(sealing, NOON))
     world.mount(*mounts)
     return world
-
-

@@ -21,9 +21,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def certificate(name: str, key: CertificateIssuerPrivateKeyTypes) -> bytes:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    builder = (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
-    )
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
     builder = builder.serial_number(7).not_valid_before(NOON).not_valid_after(NOON + timedelta(days=1))
     return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
 
@@ -54,9 +52,7 @@ def test_is_a_degenerate_signed_data_of_version_1(certificates: list[bytes]) -> 
 def test_is_what_cryptography_writes(certificates: list[bytes], count: int) -> None:
     """The same octets as another DER writer, whatever the order given."""
     chosen = certificates[:count]
-    expected = pkcs7.serialize_certificates(
-        [x509.load_der_x509_certificate(one) for one in chosen], Encoding.DER
-    )
+    expected = pkcs7.serialize_certificates([x509.load_der_x509_certificate(one) for one in chosen], Encoding.DER)
     assert certs_only(chosen) == expected
     assert certs_only(chosen[::-1]) == expected
 

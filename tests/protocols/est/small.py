@@ -147,13 +147,13 @@ class SmallRA:
 
     def __post_init__(self) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.root = self.sign(name_of("Root"), self.key.public_key(), 1)
+        self.root = self.sign(name_of("Root"), self.key.public_key(), 1, ca=True)
 
-    def sign(self, subject: x509.Name, key: Any, serial: int) -> bytes:
+    def sign(self, subject: x509.Name, key: Any, serial: int, *, ca: bool = False) -> bytes:
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(name_of("Root")).public_key(key)
-        builder = (
-            builder.serial_number(serial).not_valid_before(NOON).not_valid_after(NOON + timedelta(days=9))
-        )
+        builder = builder.serial_number(serial)
+        builder = builder.not_valid_before(NOON).not_valid_after(NOON + timedelta(days=9))
+        builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
         return builder.sign(self.key, SHA256()).public_bytes(Encoding.DER)
 
     async def mount(self, key: str) -> Mount:
@@ -185,9 +185,7 @@ class SmallRA:
             raise Unauthenticated("the client certificate belongs to no credential")
         owner, serial = self.owners[claim.certificate]
         requester = Requester("certificate", serial or "maker")
-        return Principal(
-            make_credential(owner), requester, mount, address, None, serial or None, claim.certificate
-        )
+        return Principal(make_credential(owner), requester, mount, address, None, serial or None, claim.certificate)
 
     async def enroll(self, principal: Principal, new: NewOrder) -> Order:
         if self.refuse is not None:

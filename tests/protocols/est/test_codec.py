@@ -69,9 +69,7 @@ def test_any_bytes_are_a_request_or_a_problem(body: bytes) -> None:
         codec.read_request(post("simpleenroll", body))
 
 
-@given(
-    st.binary(min_size=1, max_size=300), st.integers(0, 400), st.sampled_from([b" ", b"\n", b"\r\n", b"\t"])
-)
+@given(st.binary(min_size=1, max_size=300), st.integers(0, 400), st.sampled_from([b" ", b"\n", b"\r\n", b"\t"]))
 def test_white_space_changes_nothing(data: bytes, place: int, space: bytes) -> None:
     """Wherever it stands (RFC 8951 section 3), in the base64 of any SEQUENCE."""
     text = b64encode(b"\x30" + data)

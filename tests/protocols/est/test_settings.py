@@ -43,9 +43,7 @@ def test_no_options_are_the_defaults() -> None:
 def test_all_mistakes_are_reported_together() -> None:
     """One look at the message is enough to repair a mount."""
     with pytest.raises(ValueError, match='mount "est/default"') as caught:
-        read_options(
-            mount(pop="never", base64_wrap=72, content_transfer_encoding="yes", csrattrs="!", colour=1)
-        )
+        read_options(mount(pop="never", base64_wrap=72, content_transfer_encoding="yes", csrattrs="!", colour=1))
     for word in ("pop", "base64_wrap", "content_transfer_encoding", "csrattrs", "colour"):
         assert word in str(caught.value)
 

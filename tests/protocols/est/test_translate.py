@@ -16,9 +16,7 @@ from policy.problems import Forbidden
 from protocols.est import translate
 from tests.protocols.est.small import make_credential, make_csr
 
-PRINCIPAL = Principal(
-    make_credential("device"), Requester("credential", "device"), "est/default", "192.0.2.1"
-)
+PRINCIPAL = Principal(make_credential("device"), Requester("credential", "device"), "est/default", "192.0.2.1")
 KEY = ec.generate_private_key(ec.SECP256R1())
 REQUEST = read_csr(make_csr(key=KEY))
 
@@ -26,9 +24,7 @@ words = st.text(max_size=8)
 Said = tuple[str, str, str, str]
 
 
-def reference(
-    principal: Principal = PRINCIPAL, label: str = "default", csr: CertificationRequest = REQUEST
-) -> str:
+def reference(principal: Principal = PRINCIPAL, label: str = "default", csr: CertificationRequest = REQUEST) -> str:
     return translate.reference(principal, label, csr, "enroll")
 
 

@@ -24,9 +24,7 @@ def request_for(serial: int, name_hash: bytes = bytes(20), key_hash: bytes = byt
     """An OCSP request by `cryptography`."""
     builder = ocsp.OCSPRequestBuilder()
     kind = SHA1() if len(name_hash) == 20 else SHA256()
-    return bytes(
-        builder.add_certificate_by_hash(name_hash, key_hash, serial, kind).build().public_bytes(Encoding.DER)
-    )
+    return bytes(builder.add_certificate_by_hash(name_hash, key_hash, serial, kind).build().public_bytes(Encoding.DER))
 
 
 hashes = st.binary(min_size=20, max_size=20)

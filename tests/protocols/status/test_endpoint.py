@@ -46,9 +46,7 @@ LEAF = make_certificate(77)
 
 def make_crl(number: int) -> bytes:
     builder = x509.CertificateRevocationListBuilder().issuer_name(NAME).last_update(NOON)
-    builder = builder.next_update(NOON + timedelta(days=7)).add_extension(
-        x509.CRLNumber(number), critical=False
-    )
+    builder = builder.next_update(NOON + timedelta(days=7)).add_extension(x509.CRLNumber(number), critical=False)
     return builder.sign(KEY, SHA256()).public_bytes(Encoding.DER)
 
 
@@ -70,9 +68,7 @@ class SmallService:
     async def crl(self, issuer_id: str, shard: int) -> PublishedCRL:
         if (issuer_id, shard) != (ISSUER, 3):
             raise UnknownCertificate("there is no such CRL")
-        return PublishedCRL(
-            issuer_id, shard, self.number, make_crl(self.number), NOON, NOON + timedelta(days=7)
-        )
+        return PublishedCRL(issuer_id, shard, self.number, make_crl(self.number), NOON, NOON + timedelta(days=7))
 
     def ca_certificate(self, issuer_id: str) -> bytes:
         if issuer_id != ISSUER:
@@ -131,9 +127,7 @@ class Door:
         return await dispatch(route.operation, self.endpoint.say, request)
 
     async def crl(self, issuer: str = ISSUER, shard: str = "3.crl", **headers: str) -> HTTPResponse:
-        return await self.send(
-            "GET", f"/crl/{issuer}/{shard}", {"issuer": issuer, "shard": shard}, b"", headers
-        )
+        return await self.send("GET", f"/crl/{issuer}/{shard}", {"issuer": issuer, "shard": shard}, b"", headers)
 
     async def ca(self, name: str = f"{ISSUER}.cer", **headers: str) -> HTTPResponse:
         return await self.send("GET", f"/ca/{name}", {"certificate": name}, b"", headers)
@@ -224,9 +218,7 @@ async def test_a_crl_is_not_kept_beyond_its_next_update(door: Door) -> None:
         assert dict((await door.crl()).headers)["Cache-Control"] == f"public, max-age={seconds}"
 
 
-@pytest.mark.parametrize(
-    ("issuer", "shard"), [(ISSUER, "4.crl"), (ISSUER, "3"), (ISSUER, "03.crl"), ("00", "3.crl")]
-)
+@pytest.mark.parametrize(("issuer", "shard"), [(ISSUER, "4.crl"), (ISSUER, "3"), (ISSUER, "03.crl"), ("00", "3.crl")])
 async def test_other_crls_are_not_found(door: Door, issuer: str, shard: str) -> None:
     """404 as text."""
     answer = await door.crl(issuer, shard)
@@ -303,9 +295,7 @@ async def test_a_path_that_a_proxy_collapsed_is_understood(door: Door) -> None:
     assert ocsp_status(answer) is ocsp.OCSPResponseStatus.SUCCESSFUL
 
 
-@pytest.mark.parametrize(
-    "text", ["nonsense", "%00", "MA==", "////", b64encode(b"\x30\x03\x0a\x01\x00").decode()]
-)
+@pytest.mark.parametrize("text", ["nonsense", "%00", "MA==", "////", b64encode(b"\x30\x03\x0a\x01\x00").decode()])
 async def test_what_is_no_request_is_told_in_ocsp(door: Door, text: str) -> None:
     """RFC 6960 section 2.3: malformedRequest, in an HTTP answer that is fine."""
     answer = await door.get(text)

@@ -96,9 +96,7 @@ class Relying:
             builder = builder.add_certificate(self.certificate, await self.issuer(), SHA1())
         else:
             known = ocsp.load_der_ocsp_request(await self.request())
-            builder = builder.add_certificate_by_hash(
-                known.issuer_name_hash, known.issuer_key_hash, serial, SHA1()
-            )
+            builder = builder.add_certificate_by_hash(known.issuer_name_hash, known.issuer_key_hash, serial, SHA1())
         if nonce is not None:
             builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
         return builder.build().public_bytes(Encoding.DER)

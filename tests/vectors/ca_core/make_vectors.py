@@ -91,9 +91,7 @@ def strongswan_request(folder: Path) -> None:
 
 def keytool_request(folder: Path) -> None:
     store = ("-keystore", str(folder / "store.p12"), "-storepass", "changeit", "-alias", "a")
-    run(
-        "keytool", "-genkeypair", "-keyalg", "RSA", "-keysize", "2048", "-dname", "CN=a.example, C=DE", *store
-    )
+    run("keytool", "-genkeypair", "-keyalg", "RSA", "-keysize", "2048", "-dname", "CN=a.example, C=DE", *store)
     request = run("keytool", "-certreq", "-ext", "san=dns:a.example,ip:192.0.2.1", *store)
     body = request.split(b"-----")[2]
     (HERE / "keytool_rsa.der").write_bytes(base64.b64decode(body))
@@ -105,9 +103,7 @@ PRODUCT = math.prod(SMALL_PRIMES)
 
 
 def is_prime(number: int) -> bool:
-    return math.gcd(number, PRODUCT) == 1 and all(
-        pow(base, number - 1, number) == 1 for base in (2, 3, 5, 7, 11)
-    )
+    return math.gcd(number, PRODUCT) == 1 and all(pow(base, number - 1, number) == 1 for base in (2, 3, 5, 7, 11))
 
 
 def spki(modulus: int, exponent: int = 65537) -> bytes:

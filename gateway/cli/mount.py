@@ -1,0 +1,10 @@
+"""certgate mount."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the tree."""
+    commands.add_parser("mount")

@@ -1,0 +1,10 @@
+"""certgate order."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the tree."""
+    commands.add_parser("order")

@@ -1,0 +1,7 @@
+"""Commands about certificates."""
+
+from __future__ import annotations
+
+from gateway.commands import Command
+
+COMMANDS: dict[str, Command] = {}

@@ -1,0 +1,7 @@
+"""Commands about orders."""
+
+from __future__ import annotations
+
+from gateway.commands import Command
+
+COMMANDS: dict[str, Command] = {}

@@ -1,0 +1,77 @@
+"""Small parts: rate limits, sealing and hashing, the nonce window."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.limits import MAX_KEYS, Limit, Limits
+from policy.problems import RateLimited
+from policy.replay import NonceWindow
+from policy.sealing import Sealing, SealBroken, Secret
+
+
+def test_a_limit_lets_a_burst_through_and_then_a_trickle() -> None:
+    now = [1000.0]
+    limits = Limits({"x": Limit(3, 30)}, lambda: now[0])
+    for _ in range(3):
+        limits.take("x", "a", "things")
+    with pytest.raises(RateLimited) as told:
+        limits.take("x", "a", "things")
+    assert told.value.retry_after == 11
+    limits.take("x", "b", "things")
+    now[0] += 11
+    limits.take("x", "a", "things")
+    with pytest.raises(RateLimited):
+        limits.take("x", "a", "things", count=False)
+
+
+def test_limits_keep_bounded_memory() -> None:
+    limits = Limits({"x": Limit(1, 10)}, lambda: 0.0)
+    for number in range(MAX_KEYS + 10):
+        limits.take("x", str(number), "things")
+    assert len(limits._arrival) <= MAX_KEYS
+
+
+@pytest.mark.parametrize("text", ["0/1h", "5", "x/1h", "5/1w", ""])
+def test_a_limit_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="300/3h"):
+        Limit.read(text)
+
+
+@given(st.binary(max_size=200), st.text(max_size=20))
+def test_what_is_sealed_opens_in_its_context_only(secret: bytes, context: str) -> None:
+    sealing = Sealing(bytes(32))
+    sealed = sealing.seal(Secret(secret), context)
+    assert sealing.open(sealed, context).reveal() == secret
+    with pytest.raises(SealBroken):
+        sealing.open(sealed, context + "x")
+    with pytest.raises(SealBroken):
+        Sealing(bytes(31) + b"x").open(sealed, context)
+    with pytest.raises(SealBroken):
+        sealing.open(sealed[:20], context)
+
+
+def test_secrets_do_not_show_themselves() -> None:
+    secret = Secret(b"swordfish")
+    assert "swordfish" not in f"{secret!r} {secret} {[secret]}"
+    sealing = Sealing(bytes(32))
+    assert sealing.matches(secret, sealing.hash(secret))
+    assert not sealing.matches(Secret(b"other"), sealing.hash(secret))
+    assert sealing.key("nonce") != sealing.key("cursor")
+    with pytest.raises(ValueError, match="32"):
+        Sealing(b"short")
+
+
+async def test_each_number_is_redeemed_once_and_old_ones_fall_out() -> None:
+    window = NonceWindow(b"epoch", window=64)
+    first = [window.number() for _ in range(64)]
+    assert await window.redeem(first[3])
+    assert not await window.redeem(first[3])
+    more = [window.number() for _ in range(40)]
+    assert not await window.redeem(first[0])  # out of the window
+    assert await window.redeem(first[63])
+    assert await window.redeem(more[-1])
+    assert not await window.redeem(more[-1] + 1)  # never given out
+    assert not await window.redeem(-1)
