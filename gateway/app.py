@@ -43,12 +43,13 @@ from policy.approval import Approval
 from policy.audit import AuditEvent, AuditTag
 from policy.authentication import Authentication
 from policy.authorities import Authorities
-from policy.authorizing import Authorizing, ValidationSettings
+from policy.authorizing import Authorizing
 from policy.catalogue import Catalogue
 from policy.fulfilment import Fulfilment
 from policy.inventory import Inventory
 from policy.limits import Limit, Limits
 from policy.mount import Mount
+from policy.placing import Placing
 from policy.problems import Problem
 from policy.publication import Publication, PublicationSettings, is_root
 from policy.registering import Registering
@@ -59,6 +60,7 @@ from policy.sealer import Sealer
 from policy.sealing import MASTER_KEY_BYTES, Sealing
 from policy.service_keys import ServiceKeys
 from policy.store import MOUNTS, Unit
+from policy.validating import Validating, ValidationSettings
 from policy.validation import Validator
 from protocols import available
 from protocols.endpoint import Endpoint, Services
@@ -85,7 +87,7 @@ class Core:
     ca: CertificateAuthority
     ra: RegistrationAuthority
     authorities: Authorities
-    authorizing: Authorizing
+    validating: Validating
     fulfilment: Fulfilment
     approval: Approval
     revocation: Revocation
@@ -97,7 +99,7 @@ class Core:
 
     async def close(self) -> None:
         """Stop what runs in the background and close the store; nothing acknowledged is lost."""
-        await self.authorizing.drain()
+        await self.validating.drain()
         await self.store.close()
         self.keystore.close()
 
@@ -148,7 +150,7 @@ async def put_together(
     catalogue = Catalogue(store)
     limits = Limits(_limits(config.limits), time.monotonic)
     resolver = Resolver(_resolver_address(config))
-    authorizing = Authorizing(
+    validating = Validating(
         store,
         catalogue,
         _validators(config, resolver),
@@ -161,6 +163,7 @@ async def put_together(
             attempt_seconds=config.validation.timeout_seconds,
         ),
     )
+    authorizing = Authorizing(store, catalogue, validating, limits, clock)
     fulfilment = Fulfilment(store, catalogue, ca, authorizing, clock)
     service_keys = ServiceKeys(store, ca, keystore, clock)
     publication = Publication(store, ca, service_keys, clock, PublicationSettings())
@@ -174,6 +177,7 @@ async def put_together(
         limits=limits,
         authentication=Authentication(store, catalogue, sealing, clock),
         authorizing=authorizing,
+        placing=Placing(store, catalogue, authorizing, limits, clock),
         fulfilment=fulfilment,
         registering=Registering(store, limits, clock),
         revocation=revocation,
@@ -189,12 +193,14 @@ async def put_together(
         ca=ca,
         ra=RegistrationAuthority(parts),
         authorities=authorities,
-        authorizing=authorizing,
+        validating=validating,
         fulfilment=fulfilment,
         approval=Approval(store, fulfilment, clock),
         revocation=revocation,
         publication=publication,
-        administration=Administration(store, sealing, revocation, clock),
+        administration=Administration(
+            store, sealing, revocation, clock, {one.name: one.check_mount for one in available()}
+        ),
         inventory=Inventory(store, clock),
         sealer=Sealer(store, await _checkpoint_key(keystore), clock),
         service_keys=service_keys,
@@ -255,6 +261,7 @@ class Running:
             base_url=server.base_url,
             mtls_url=server.mtls_url,
             status_url=server.status_url,
+            clock=self.core.clock,
         )
 
     async def start(self) -> None:

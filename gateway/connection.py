@@ -81,7 +81,7 @@ class Incoming:
 class Connection(RequestHandler):
     """One connection: aiohttp's protocol with deadlines, the peer's identity and the channel bindings."""
 
-    __slots__ = ("address", "due", "head_bytes", "id", "incoming", "late", "peer", "phase", "registry", "tls")
+    __slots__ = ("address", "due", "head_bytes", "id", "incoming", "late", "opened", "peer", "phase", "registry", "tls")
 
     def __init__(
         self, manager: Manager, registry: Connections, address: str, tls: TLSState | None, **options: Any
@@ -95,6 +95,7 @@ class Connection(RequestHandler):
         self.phase = HEAD
         self.due = NEVER
         self.head_bytes = 0
+        self.opened = False
         self.incoming: Incoming | None = None
         self.late: Callable[[], bytes] | None = None
 
@@ -102,6 +103,7 @@ class Connection(RequestHandler):
         """The connection is open, its TLS handshake done."""
         super().connection_made(transport)
         self.due = self._loop.time() + self.registry.settings.header_timeout_seconds
+        self.opened = True
         self.registry.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -303,9 +305,6 @@ class Connections:
         if connection in self._open:
             self._open.discard(connection)
             self.leave(connection.address)
-
-    def __contains__(self, connection: object) -> bool:
-        return connection in self._open
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Hold an operation whose client has gone until it has finished; the event loop holds it weakly."""

@@ -181,5 +181,5 @@ class Listening:
             accepted.close()
             raise
         finally:
-            if connection not in self._connections:
+            if connection is None or not connection.opened:
                 self._connections.leave(address)

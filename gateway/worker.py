@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from policy.audit import AuditEvent, AuditTag
-from policy.authorizing import VALIDATE_JOB
 from policy.order import OrderEvent, StoredProblem, advance
 from policy.problems import NotReady, Problem
 from policy.revocation import CRL_JOB
 from policy.store import ORDERS_EXPIRED, ORDERS_STUCK, Conflict, Job, StoreUnavailable, Unit
+from policy.validating import VALIDATE_JOB
 
 if TYPE_CHECKING:
     from gateway.app import Core
@@ -108,7 +108,7 @@ class Worker:
         if job.kind == CRL_JOB:
             await self._core.publication.publish(one, int(other))
         else:
-            await self._core.authorizing.resume(one, other)
+            await self._core.validating.resume(one, other)
 
     # ----------------------------------------------------------------- orders
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -90,8 +91,17 @@ class CreatedCredential:
 class Administration:
     """Changes what may be had, where and by whom."""
 
-    def __init__(self, store: Store, sealing: Sealing, revocation: Revocation, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sealing: Sealing,
+        revocation: Revocation,
+        clock: Clock,
+        check_mount: Mapping[str, Callable[[Mount], object]],
+    ) -> None:
+        """`check_mount` has, by protocol, what raises ValueError for options that its door does not take."""
         self._store = store
+        self._check_mount = check_mount
         self._sealing = sealing
         self._revocation = revocation
         self._clock = clock
@@ -283,6 +293,13 @@ class Administration:
         """Make or change a mount; None when nothing would change. Raises Malformed for what it names in vain."""
         if LABEL.fullmatch(mount.label) is None:
             raise Malformed(f'"{mount.label}" is no label: use lower-case letters, digits and inner hyphens')
+        check = self._check_mount.get(mount.protocol)
+        if check is None:
+            raise Malformed(f'there is no door "{mount.protocol}"; there are {", ".join(self._check_mount)}')
+        try:
+            check(mount)
+        except ValueError as fault:
+            raise Malformed(str(fault)) from fault
         for name in mount.products:
             if await self._store.one(PRODUCT, name) is None:
                 raise UnknownProduct(f'there is no product "{name}"')

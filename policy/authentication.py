@@ -182,9 +182,7 @@ class Authentication:
             if credential is None:
                 raise Unauthenticated("the client certificate belongs to no credential")
             requester = Requester("certificate", stored.serial)
-            return Principal(
-                credential, requester, mount.key, address, certificate=stored.serial, certificate_der=der
-            )
+            return Principal(credential, requester, mount.key, address, certificate=stored.serial, certificate_der=der)
         credential = await self._foreign(mount, claim, digest)
         requester = Requester("certificate", f"sha256:{digest}")
         return Principal(credential, requester, mount.key, address, certificate_der=claim.certificate)

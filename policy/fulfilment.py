@@ -136,10 +136,15 @@ class Fulfilment:
 
     def _again(self, order: Order, request: CertificationRequest) -> Order:
         """The same request for an order that is under way or done is the client asking again: it gets the order."""
-        if order.request is not None and order.request.der == request.der and order.status in (
-            OrderStatus.PROCESSING,
-            OrderStatus.VALID,
-            OrderStatus.HELD,
+        if (
+            order.request is not None
+            and order.request.der == request.der
+            and order.status
+            in (
+                OrderStatus.PROCESSING,
+                OrderStatus.VALID,
+                OrderStatus.HELD,
+            )
         ):
             return order
         owed = "" if order.status is not OrderStatus.PENDING else ": authorizations are still owed"

@@ -1,25 +1,25 @@
 """The order-side kinds of Problem; re-exports those of ca_core, so that a door imports one module.
 
-    Problem (ca_core/problems.py)
-    ├── Unauthenticated
-    │   └── AccountUnknown
-    ├── Forbidden
-    │   ├── AccountBindingRequired
-    │   └── AgreementRequired
-    ├── Replayed
-    ├── BadTime
-    ├── UnknownProduct
-    ├── UnknownOrder
-    ├── ValidationFailed
-    │   ├── ValidationDNS
-    │   ├── ValidationConnection
-    │   ├── ValidationTLS
-    │   ├── ValidationCAA
-    │   └── ValidationIncorrectResponse
-    ├── NotReady
-    ├── OrderConflict
-    │   └── AlreadyReplaced
-    └── RateLimited
+Problem (ca_core/problems.py)
+├── Unauthenticated
+│   └── AccountUnknown
+├── Forbidden
+│   ├── AccountBindingRequired
+│   └── AgreementRequired
+├── Replayed
+├── BadTime
+├── UnknownProduct
+├── UnknownOrder
+├── ValidationFailed
+│   ├── ValidationDNS
+│   ├── ValidationConnection
+│   ├── ValidationTLS
+│   ├── ValidationCAA
+│   └── ValidationIncorrectResponse
+├── NotReady
+├── OrderConflict
+│   └── AlreadyReplaced
+└── RateLimited
 """
 
 from __future__ import annotations

@@ -181,9 +181,7 @@ class Publication:
                     return kept
         responder, until = await self._responder(issuer)
         next_update = min(now + timedelta(seconds=self._settings.ocsp_lifetime_seconds), until)
-        der = await responder.respond(
-            query, _said(status), produced_at=now, this_update=now, next_update=next_update
-        )
+        der = await responder.respond(query, _said(status), produced_at=now, this_update=now, next_update=next_update)
         if query.nonce is not None:
             return OCSPAnswer(der)
         answer = OCSPAnswer(der, now, next_update)

@@ -68,16 +68,17 @@ class Registering:
         detail = {"credential": account.credential, "mount": account.mount, "thumbprint": account.thumbprint}
         unit.audit(
             AuditEvent(
-                AuditTag.ACCOUNT_REGISTERED, now, str(principal.requester), f"account:{account.id}",
+                AuditTag.ACCOUNT_REGISTERED,
+                now,
+                str(principal.requester),
+                f"account:{account.id}",
                 detail | {"address": principal.address},
             )
         )
         await self._commit(unit)
         return account
 
-    async def update(
-        self, principal: Principal, contact: tuple[str, ...] | None, agreed: str | None
-    ) -> Account:
+    async def update(self, principal: Principal, contact: tuple[str, ...] | None, agreed: str | None) -> Account:
         """The account with other contacts, or having agreed to the terms."""
         account = _own(principal)
         changed = replace(
@@ -88,9 +89,7 @@ class Registering:
         )
         return await self._save(principal, changed, AuditTag.ACCOUNT_UPDATED, {"contacts": len(changed.contact)})
 
-    async def rollover(
-        self, principal: Principal, spki: bytes, jwk: dict[str, str], thumbprint: str
-    ) -> Account:
+    async def rollover(self, principal: Principal, spki: bytes, jwk: dict[str, str], thumbprint: str) -> Account:
         """The account with another key; the old one is dead with the same commit (traps T-13, T-27)."""
         account = _own(principal)
         if await self._store.one(ACCOUNT_BY_KEY, account.mount, thumbprint) is not None:
@@ -105,14 +104,15 @@ class Registering:
         changed = replace(account, status=AccountStatus.DEACTIVATED, version=account.version + 1)
         saved = await self._save(principal, changed, AuditTag.ACCOUNT_DEACTIVATED, {})
         await cancel_open_orders(
-            self._store, self._clock(), owner=account.id, why=Forbidden("the account was deactivated"),
+            self._store,
+            self._clock(),
+            owner=account.id,
+            why=Forbidden("the account was deactivated"),
             actor=str(principal.requester),
         )
         return saved
 
-    async def _save(
-        self, principal: Principal, account: Account, tag: AuditTag, detail: dict[str, Any]
-    ) -> Account:
+    async def _save(self, principal: Principal, account: Account, tag: AuditTag, detail: dict[str, Any]) -> Account:
         unit = Unit()
         unit.save(account)
         unit.audit(AuditEvent(tag, self._clock(), str(principal.requester), f"account:{account.id}", detail))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
@@ -21,23 +20,19 @@ from policy.authentication import Authentication
 from policy.authorizing import Authorizing
 from policy.catalogue import Catalogue
 from policy.credential import Claim, Principal
-from policy.fulfilment import GUARD_PROBLEMS, Fulfilment, placed_event
-from policy.ids import OrderId, new_id
+from policy.fulfilment import GUARD_PROBLEMS, Fulfilment
 from policy.limits import Limits
 from policy.mount import Mount
 from policy.order import (
     Authorization,
-    AuthorizationStatus,
-    Identifier,
     NewOrder,
     Order,
     OrderKind,
     OrderStatus,
 )
+from policy.placing import Placing
 from policy.problems import (
     AccountUnknown,
-    AlreadyReplaced,
-    BadTime,
     Forbidden,
     OrderConflict,
     Problem,
@@ -55,18 +50,13 @@ from policy.registering import NewAccount, Registering
 from policy.renewal import Renewal, RenewalWindow
 from policy.replay import ReplayGuard
 from policy.revocation import KeyHolder, Revocation
-from policy.rules import Case, judge
-from policy.rules.identifiers import trusted
-from policy.rules.standard import AT_PLACING
 from policy.sealing import Sealing, fingerprint
 from policy.store import (
     ACCOUNT_BY_KEY,
     AUTHORIZATION,
     CERTIFICATE,
     ORDER,
-    ORDER_BY_REFERENCE,
     ORDERS_OF_OWNER,
-    REPLACED,
     Conflict,
     Store,
     StoredCertificate,
@@ -83,9 +73,6 @@ __all__ = [
     "RegistrationAuthority",
     "RenewalWindow",
 ]
-
-ORDER_LIFETIME = timedelta(days=7)
-"""How long an order may stay open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +96,7 @@ class Parts:
     limits: Limits
     authentication: Authentication
     authorizing: Authorizing
+    placing: Placing
     fulfilment: Fulfilment
     registering: Registering
     revocation: Revocation
@@ -225,9 +213,7 @@ class RegistrationAuthority:
         """Deactivate for good (RFC 8555 section 7.3.6): its open orders end, its key is never accepted again."""
         return await self._parts.registering.deactivate(principal)
 
-    async def rollover(
-        self, principal: Principal, spki: bytes, jwk: dict[str, str], thumbprint: str
-    ) -> Account:
+    async def rollover(self, principal: Principal, spki: bytes, jwk: dict[str, str], thumbprint: str) -> Account:
         """Replace the account's key (RFC 8555 section 7.3.5). Raises OrderConflict when the key has an account."""
         return await self._parts.registering.rollover(principal, spki, jwk, thumbprint)
 
@@ -240,11 +226,11 @@ class RegistrationAuthority:
         UnsupportedIdentifier (all mistakes at once, as subproblems), UnknownProduct, BadTime, RateLimited,
         AlreadyReplaced, Forbidden.
         """
-        known = await self._known(principal, new)
+        known = await self._parts.placing.known(principal, new)
         if known is not None:
             return known
         unit = Unit()
-        order = await self._draft(principal, new, unit)
+        order = await self._parts.placing.draft(principal, new, unit)
         unit.insert(order)
         unit.credential_active(principal.credential.id, self._clock())
         if order.account is not None:
@@ -252,122 +238,13 @@ class RegistrationAuthority:
         try:
             await self._store.commit(unit)
         except Conflict as conflict:
-            known = await self._known(principal, new)
+            known = await self._parts.placing.known(principal, new)
             if known is not None:
                 return known
             raise translate_conflict(conflict, GUARD_PROBLEMS) from conflict
         except StoreUnavailable as fault:
             raise Unavailable("the store cannot write at the moment", retry_after=30) from fault
         return order
-
-    async def _known(self, principal: Principal, new: NewOrder) -> Order | None:
-        """The order that this reference stands for, while it is open or within the replay window."""
-        if new.reference is None:
-            return None
-        return await self._store.one(
-            ORDER_BY_REFERENCE,
-            principal.mount,
-            principal.credential.id,
-            new.reference,
-            int(self._clock().timestamp()),
-        )
-
-    async def _draft(self, principal: Principal, new: NewOrder, unit: Unit) -> Order:
-        """The new order, judged, with its authorizations in the unit; not yet written itself."""
-        self._parts.limits.take("new_orders_per_credential", principal.credential.id, "new orders with this credential")
-        if principal.account is not None:
-            self._parts.limits.take("new_orders_per_account", principal.account.id, "new orders of this account")
-        product = await self._product(principal, new)
-        identifiers = tuple(dict.fromkeys(new.identifiers or (new.request.names if new.request else ())))
-        case = Case(
-            product=product,
-            credential=principal.credential,
-            identifiers=identifiers,
-            group=await self._catalogue.group(principal.credential.group),
-        )
-        trace = judge(case, AT_PLACING)
-        self._check_dates(product, new)
-        if new.replaces is not None:
-            await self._check_replaces(principal, new.replaces, identifiers)
-        now = self._clock()
-        authorizations: list[Authorization] = []
-        if principal.account is not None:
-            authorizations = await self._parts.authorizing.authorizations_for(principal, product, identifiers, unit)
-        else:
-            self._check_trusted(case)
-        proven = all(one.status is AuthorizationStatus.VALID for one in authorizations)
-        order = Order(
-            id=OrderId(new_id()),
-            owner=principal.owner,
-            credential=principal.credential.id,
-            requester=str(principal.requester),
-            mount=principal.mount,
-            product=product.name,
-            product_version=product.version,
-            kind=new.kind,
-            status=OrderStatus.READY if proven else OrderStatus.PENDING,
-            identifiers=identifiers,
-            created=now,
-            updated=now,
-            expires=now + ORDER_LIFETIME,
-            account=principal.account.id if principal.account else None,
-            profile=new.product,
-            reference=new.reference,
-            authorizations=tuple(one.id for one in authorizations),
-            not_before=new.not_before,
-            not_after=new.not_after,
-            replaces=new.replaces,
-            trace=trace,
-        )
-        unit.audit(placed_event(order, str(principal.requester), new, principal.address))
-        return order
-
-    async def _product(self, principal: Principal, new: NewOrder) -> Product:
-        """The product asked for, or the first that mount and credential share. Raises UnknownProduct."""
-        mount = await self.mount(principal.mount)
-        granted = [name for name in principal.credential.products if name in mount.products]
-        if new.product is not None and new.product not in granted:
-            raise UnknownProduct(
-                f'the product "{new.product}" cannot be ordered with this credential here; '
-                f"what can: {', '.join(granted) or 'nothing'}"
-            )
-        if not granted:
-            raise UnknownProduct("this credential has no product that can be ordered here")
-        return await self._catalogue.active_product(new.product or granted[0], mount.protocol)
-
-    def _check_trusted(self, case: Case) -> None:
-        """Doors without challenges issue for names only for which the product trusts the credential."""
-        untrusted = [one for one in case.identifiers if not trusted(case, one)]
-        if untrusted:
-            names = ", ".join(f'"{one.value}"' for one in untrusted[:5])
-            raise Forbidden(
-                f'product "{case.product.name}" wants control of {names} proven by a challenge, which only ACME can do'
-            )
-
-    def _check_dates(self, product: Product, new: NewOrder) -> None:
-        """A validity that cannot be granted exactly is refused (RFC 8555 section 7.4), never silently changed."""
-        now = self._clock()
-        limit = timedelta(seconds=product.profile.longest_validity_seconds)
-        start = new.not_before or now
-        if new.not_before is not None and not now - timedelta(hours=1) <= new.not_before <= now + limit:
-            raise BadTime(f"notBefore {new.not_before.isoformat()} is not within the validity that the product grants")
-        if new.not_after is not None and not start < new.not_after <= start + limit:
-            raise BadTime(
-                f"notAfter {new.not_after.isoformat()} is not after the beginning and within {limit.days} days of it"
-            )
-
-    async def _check_replaces(self, principal: Principal, serial: str, identifiers: tuple[Identifier, ...]) -> None:
-        """RFC 9773 section 5: the predecessor is this account's, shares a name, and has no successor yet."""
-        found = await self._store.one(CERTIFICATE, serial)
-        if found is None:
-            raise UnknownCertificate("the certificate named by replaces is not known")
-        stored = found[0]
-        if stored.owner != principal.owner:
-            raise Forbidden("the certificate named by replaces is not this account's")
-        if not set(stored.names) & set(identifiers):
-            raise Forbidden("the certificate named by replaces shares no name with this order")
-        if await self._store.one(REPLACED, serial):
-            raise AlreadyReplaced("the certificate named by replaces has a successor already")
 
     async def order(self, principal: Principal, order_id: str) -> Order:
         """An order of this principal's. Raises UnknownOrder, also for the order of somebody else."""
@@ -426,15 +303,15 @@ class RegistrationAuthority:
         """
         if new.request is None:
             raise OrderConflict("enrolling needs a certification request")
-        order = await self._known(principal, new)
+        order = await self._parts.placing.known(principal, new)
         if order is None:
             unit = Unit()
-            order = await self._draft(principal, new, unit)
+            order = await self._parts.placing.draft(principal, new, unit)
             try:
                 order = await self._parts.fulfilment.fulfil(principal, order, new.request, unit=unit)
             except OrderConflict:
                 # The same reference came twice at the same moment: the other one made the order.
-                order = await self._known(principal, new)
+                order = await self._parts.placing.known(principal, new)
                 if order is None:
                     raise
         if order.status in (OrderStatus.INVALID, OrderStatus.CANCELLED):
@@ -474,9 +351,7 @@ class RegistrationAuthority:
         issuer = self._parts.ca.issuer_by_id(stored.issuer_id)
         return Certificate(stored, der, issuer.chain_der if issuer else ())
 
-    async def revoke(
-        self, revoker: Principal | KeyHolder, certificate: bytes, reason: RevocationReason | None
-    ) -> None:
+    async def revoke(self, revoker: Principal | KeyHolder, certificate: bytes, reason: RevocationReason | None) -> None:
         """Revoke the certificate with this DER.
 
         Allowed to its owner, to an account with valid authorizations for all its names, and to the holder of its

@@ -85,9 +85,7 @@ class Revocation:
             if fingerprint(revoker.spki) != stored.spki_sha256:
                 raise Forbidden("the request is not signed by the key of the certificate")
             # Its holder showed the key to us in the most direct way: block it (trap T-23).
-            await self.revoke(
-                stored, reason, f"key:{stored.spki_sha256}", block=revoker.spki if compromised else None
-            )
+            await self.revoke(stored, reason, f"key:{stored.spki_sha256}", block=revoker.spki if compromised else None)
             return
         if revoker.owner != stored.owner and not await self._authorized_for_all(revoker, stored):
             raise Forbidden("the account neither owns the certificate nor holds authorizations for all its names")

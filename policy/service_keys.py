@@ -96,9 +96,7 @@ class ServiceKeys:
         now = self._clock()
         label = f"{purpose}-{issuer}-{new_id()[:8]}"
         signer = await self._keystore.create(label, KEY_TYPE)
-        prepared = self._ca.prepare(
-            IssuanceRequest(issuer, PROFILES[purpose], signer.spki, KEY_TYPE, subject, names)
-        )
+        prepared = self._ca.prepare(IssuanceRequest(issuer, PROFILES[purpose], signer.spki, KEY_TYPE, subject, names))
         order = f"service-{new_id()}"
         trace = msgspec.json.encode({"purpose": purpose, "issuer": issuer})
         unit = Unit()
@@ -147,12 +145,8 @@ class ServiceKeys:
         else:
             unit.save(key)
         detail = {"order": order, "purpose": purpose, "sha256": fingerprint(issued.der), "issuer": issuer}
-        unit.audit(
-            AuditEvent(AuditTag.CERTIFICATE_ISSUED, now, "system:service-keys", f"certificate:{serial}", detail)
-        )
-        unit.audit(
-            AuditEvent(AuditTag.SERVICE_KEY_CREATED, now, "system:service-keys", f"service-key:{label}", detail)
-        )
+        unit.audit(AuditEvent(AuditTag.CERTIFICATE_ISSUED, now, "system:service-keys", f"certificate:{serial}", detail))
+        unit.audit(AuditEvent(AuditTag.SERVICE_KEY_CREATED, now, "system:service-keys", f"service-key:{label}", detail))
         try:
             await self._store.commit(unit)
         except Conflict as conflict:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from ca_core.clock import Clock, system_clock
 from policy.mount import Mount
 from policy.problems import Internal, Problem
 from policy.registration import RegistrationAuthority
@@ -33,6 +34,7 @@ class Services:
     base_url: str
     mtls_url: str
     status_url: str
+    clock: Clock = system_clock
 
 
 class Endpoint(Protocol):
@@ -57,6 +59,10 @@ class CredentialField:
     help: str
 
 
+def _any_mount(_: Mount) -> None:
+    """What a door without mount options checks."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProtocolDescription:
     """What a folder under protocols/ exports as PROTOCOL.
@@ -72,6 +78,8 @@ class ProtocolDescription:
     factory: Callable[[Services], Endpoint]
     problems: Mapping[str, Any]
     credential_form: tuple[CredentialField, ...] = ()
+    check_mount: Callable[[Mount], object] = _any_mount
+    """Raises ValueError, with every mistake, for a mount whose options this door does not know or take."""
 
 
 async def dispatch(operation: Operation, say: Say, request: HTTPRequest) -> HTTPResponse:

@@ -88,9 +88,7 @@ class House:
     validators: dict[str, FakeValidator]
     caa: FakeCAA
 
-    async def credential(
-        self, kind: str = "acme", product: str = "tls", **more: object
-    ) -> CreatedCredential:
+    async def credential(self, kind: str = "acme", product: str = "tls", **more: object) -> CreatedCredential:
         """A credential of that type for that product."""
         new = NewCredential(CredentialType(kind), "alice", "ops", (product,), **more)  # type: ignore[arg-type]
         return await self.core.administration.create_credential(new, ACTOR)
@@ -130,8 +128,8 @@ async def make_house(state: Path, clock: FixedClock, store_url: str = "sqlite://
     validators = {name: FakeValidator(name) for name in ("http-01", "dns-01", "tls-alpn-01")}
     caa = FakeCAA()
     # The services are real; only the two adapters that would ask the network are the tests' own.
-    core.authorizing._validators = dict(validators)
-    core.authorizing._caa = caa
+    core.validating.validators = dict(validators)
+    core.validating.caa = caa
     house = House(core, clock, validators, caa)
     await _furnish(house)
     return house
@@ -164,15 +162,19 @@ async def _furnish(house: House) -> None:
     )
     await admin.apply_product(device, ACTOR)
     held = Product(
-        "held", 1, "With approval", "issuing", TLS_PROFILE, ("acme", "est"), approval=True,
+        "held",
+        1,
+        "With approval",
+        "issuing",
+        TLS_PROFILE,
+        ("acme", "est"),
+        approval=True,
         validation=ValidationRules(trusted=("dns:*.certgate.test",)),
     )
     await admin.apply_product(held, ACTOR)
     opened = await house.credential("acme", method=AuthenticationMethod.NONE, identifier="open")
     await admin.apply_mount(Mount("acme", "default", ("tls", "held"), "issuing"), ACTOR)
-    await admin.apply_mount(
-        Mount("acme", "open", ("tls",), "issuing", open_credential=opened.credential.id), ACTOR
-    )
+    await admin.apply_mount(Mount("acme", "open", ("tls",), "issuing", open_credential=opened.credential.id), ACTOR)
     await admin.apply_mount(Mount("est", "default", ("device", "tls", "held"), "issuing"), ACTOR)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway import __version__
@@ -24,6 +24,14 @@ PORTS = {
     "management_port": "server.management_port",
     "workers": "server.workers",
 }
+
+
+EXIT_STATUSES = (
+    "Exit status: 0 done; 1 refused, not found, or something is wrong with what was looked at; 2 wrong usage or "
+    "configuration; 3 the server or the store does not answer. Times are UTC, serials hexadecimal."
+)
+
+Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 class CommandFailed(Exception):
@@ -78,6 +86,25 @@ def overrides(options: argparse.Namespace) -> list[tuple[str, str]]:
             raise CommandFailed(f'--set "{text}": write section.key=value', USAGE)
         found.append((key.strip(), value))
     return found
+
+
+def noun(commands: Actions, name: str, help: str) -> Actions:
+    """A command that has verbs below it: `certgate order …`."""
+    one = commands.add_parser(name, help=help, description=f"{help[:1].upper()}{help[1:]}.", epilog=EXIT_STATUSES)
+    return one.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+
+def verb(actions: Actions, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+    """A command that does something; its options are added to what is returned."""
+    description = f"{help[:1].upper()}{help[1:]}."
+    one = actions.add_parser(name, parents=[state_parent()], help=help, description=description, epilog=EXIT_STATUSES)
+    one.set_defaults(run=run)
+    return one
+
+
+def json_option(one: argparse.ArgumentParser, help: str = "as JSON, for scripts") -> None:
+    """What every list and show takes."""
+    one.add_argument("--json", action="store_true", help=help)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,10 +1,153 @@
-"""certgate cert."""
+"""certgate cert: show, list, export, revoke, hold, release."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
+
+from ca_core.status import RevocationReason
+from gateway.cli import OK, USAGE, Actions, CommandFailed, json_option, noun, verb
+from gateway.cli.output import print_facts, print_json, print_lines, print_table, when
+from gateway.cli.talk import Conversation, ask, conversation, pages
+
+NO_REASON = (RevocationReason.CERTIFICATE_HOLD, RevocationReason.REMOVE_FROM_CRL)
+TABLE_ROWS = 50
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the tree."""
-    commands.add_parser("cert")
+def add(commands: Actions) -> None:
+    """Add the commands to the tree."""
+    actions = noun(commands, "cert", "look at, export and revoke certificates")
+    one = verb(actions, "show", show, "one certificate: its state, what it is for, why it was issued")
+    one.add_argument("serial", help="hexadecimal, with or without colons")
+    one.add_argument("--pem", action="store_true", help="only the certificate and its chain, as PEM")
+    json_option(one)
+    one = verb(actions, "list", list_, "certificates, newest first")
+    _filters(one)
+    one.add_argument("--limit", type=int, metavar="N", help=f"at most so many; 0 for all (default {TABLE_ROWS})")
+    json_option(one, "one object per line, all certificates unless --limit says less")
+    one = verb(actions, "export", export, "every certificate with its PEM, newest first, one JSON object per line")
+    _filters(one)
+    one.add_argument("--json", action="store_true", help="the one form there is; accepted for clarity")
+    _changes(actions)
+
+
+def _filters(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--credential", default="", metavar="NAME", help="of this credential (identifier or id)")
+    one.add_argument("--text", default="", metavar="TEXT", help="with a name that contains this")
+
+
+def _changes(actions: Actions) -> None:
+    allowed = ", ".join(reason for reason in RevocationReason if reason not in NO_REASON)
+    one = verb(actions, "revoke", revoke, "revoke a certificate for good")
+    one.add_argument("serial")
+    one.add_argument("--reason", default="unspecified", metavar="NAME", help=f"one of {allowed}")
+    json_option(one)
+    for name, run, reason, help in (
+        ("hold", hold, RevocationReason.CERTIFICATE_HOLD, "suspend a certificate until it is released or revoked"),
+        ("release", release, RevocationReason.REMOVE_FROM_CRL, "reinstate a suspended certificate"),
+    ):
+        one = verb(actions, name, run, help)
+        one.add_argument("serial")
+        one.add_argument("--reason", choices=[reason.value], help="the only one there is; may be left out")
+        json_option(one)
+
+
+def show(options: argparse.Namespace) -> int:
+    """certgate cert show"""
+    found = ask(options, "cert.show", serial=options.serial)
+    if options.json:
+        print_json(found)
+    elif options.pem:
+        print(found["pem"] + "".join(found["chain"]), end="")
+    else:
+        _print(found)
+    return OK
+
+
+def _print(found: dict[str, Any]) -> None:
+    print_facts(
+        {
+            "serial": found["serial"],
+            "status": found["status"],
+            "since": when(found["revoked_at"]) if found["revoked_at"] else None,
+            "reason": found["reason"],
+            "subject": found["subject"],
+            "names": found["names"],
+            "valid": f"{when(found['not_before'])} to {when(found['not_after'])} UTC",
+            "issuer": found["issuer"],
+            "product": found["product"],
+            "profile": f"{found['profile']} (version {found['profile_version']})",
+            "key": found["key_type"],
+            "credential": found["credential_identifier"] or found["credential"],
+            "mount": found["mount"],
+            "order": found["order"],
+            "replaces": found["replaces"],
+            "SHA-256": found["sha256"],
+        }
+    )
+    print("\nWhat happened:")
+    print_table([[when(event["at"]), event["tag"], event["actor"]] for event in found["events"]], ["at", "event", "by"])
+    print(f"\nWhy it was issued: certgate order show {found['order']}. The certificate: certgate cert show --pem")
+
+
+def list_(options: argparse.Namespace) -> int:
+    """certgate cert list"""
+    limit = options.limit if options.limit is not None else 0 if options.json else TABLE_ROWS
+    with conversation(options) as talk:
+        found = pages(talk, "cert.page", limit, credential=options.credential, text=options.text)
+        if options.json:
+            print_lines(found)
+            return OK
+        rows = [
+            [one["serial"], one["status"], when(one["not_after"]), one["product"], one["names"] or one["subject"]]
+            for one in found
+        ]
+    print_table(rows, ["serial", "status", "until (UTC)", "product", "names"])
+    if limit and len(rows) == limit:
+        print(f"({limit} shown; --limit 0 for all)")
+    return OK
+
+
+def export(options: argparse.Namespace) -> int:
+    """certgate cert export"""
+    with conversation(options) as talk:
+        for done, one in enumerate(pages(talk, "cert.page", credential=options.credential, text=options.text), 1):
+            print_lines((one,))
+            if done % 500 == 0:
+                talk.progress.say(f"{done} certificates exported")
+        talk.progress.clear()
+    return OK
+
+
+def revoke(options: argparse.Namespace) -> int:
+    """certgate cert revoke"""
+    if options.reason not in list(RevocationReason) or options.reason in NO_REASON:
+        known = ", ".join(reason for reason in RevocationReason if reason not in NO_REASON)
+        raise CommandFailed(f'--reason "{options.reason}": a certificate is revoked for one of {known}', USAGE)
+    with conversation(options) as talk:
+        return _say(options, talk, talk.ask("cert.revoke", serial=options.serial, reason=options.reason))
+
+
+def hold(options: argparse.Namespace) -> int:
+    """certgate cert hold"""
+    with conversation(options) as talk:
+        return _say(options, talk, talk.ask("cert.hold", serial=options.serial))
+
+
+def release(options: argparse.Namespace) -> int:
+    """certgate cert release"""
+    with conversation(options) as talk:
+        return _say(options, talk, talk.ask("cert.release", serial=options.serial))
+
+
+def _say(options: argparse.Namespace, talk: Conversation, now: dict[str, Any]) -> int:
+    if options.json:
+        print_json(now)
+        return OK
+    when_published = (
+        "OCSP says so at once, the CRL within a minute."
+        if talk.running
+        else "No server runs: OCSP and CRL say so when one is started."
+    )
+    print(f"{now['serial']} is {now['status']} now. {when_published}")
+    return OK

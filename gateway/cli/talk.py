@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gateway.admin import AdminRefused, NotRunning, call_sync, socket_path
+from gateway.admin_client import AdminRefused, NotRunning, call_sync, socket_path
 from gateway.cli import REFUSED, UNAVAILABLE, USAGE, CommandFailed, overrides
+from gateway.cli.output import Progress
 
 if TYPE_CHECKING:
+    from asyncio import Runner
+
+    from gateway.app import Core
     from gateway.config import Config
 
 
@@ -26,45 +29,146 @@ def configuration(options: argparse.Namespace) -> Config:
         raise CommandFailed(str(fault), USAGE) from fault
 
 
-def ask(options: argparse.Namespace, command: str, **arguments: Any) -> Any:
-    """Run a command of gateway.commands, wherever the store is, and give its result.
+class Conversation:
+    """Everything that one invocation asks: of the running server, or of a store that is opened once.
 
-    Raises CommandFailed with the problem's own sentence.
+    `running` says, after the first question, whether a server answered it.
     """
-    arguments.setdefault("actor", actor())
-    try:
-        return call_sync(socket_path(options.state), command, arguments, show_progress)
-    except NotRunning:
-        return _run_here(options, command, arguments)
-    except AdminRefused as refused:
-        raise CommandFailed(str(refused), UNAVAILABLE if refused.kind == "unavailable" else REFUSED) from refused
 
+    def __init__(self, options: argparse.Namespace, *, server_only: bool = False) -> None:
+        self._options = options
+        self._server_only = server_only
+        self._local: _Local | None = None
+        self.running: bool | None = None
+        self.progress = Progress()
 
-def _run_here(options: argparse.Namespace, command: str, arguments: dict[str, Any]) -> Any:
-    """Without a server: open the store, do it, close the store."""
-    import asyncio
+    def ask(self, command: str, **arguments: Any) -> Any:
+        """Run a command of gateway.commands and give its result. Raises CommandFailed in the problem's own words."""
+        from policy.problems import Unavailable
 
-    import msgspec
-
-    from gateway.app import StateMissing, open_core
-    from gateway.commands import commands_of
-    from gateway.store import StoreRefused
-    from policy.problems import Problem
-
-    async def work() -> Any:
-        core = await open_core(configuration(options))
+        arguments.setdefault("actor", actor())
         try:
-            result = await commands_of(core)[command](**arguments)
+            if self.running is not False:
+                path = socket_path(self._options.state)
+                result = call_sync(path, command, arguments, self.progress.say)
+                self.running = True
+            else:
+                result = self._here(command, arguments)
+        except NotRunning as fault:
+            if self.running or self._server_only:
+                raise CommandFailed(str(fault), UNAVAILABLE) from fault
+            self.running = False
+            return self.ask(command, **arguments)
+        except AdminRefused as refused:
+            status = UNAVAILABLE if refused.kind in ("unavailable", "internal") else REFUSED
+            raise CommandFailed(str(refused), status) from refused
+        except (Unavailable, OSError) as fault:
+            raise CommandFailed(str(fault), UNAVAILABLE) from fault
         finally:
-            await core.close()
+            self.progress.clear()
+        return result
+
+    def _here(self, command: str, arguments: dict[str, Any]) -> Any:
+        if self._local is None:
+            self._local = _Local(configuration(self._options))
+        return self._local.run(command, arguments, self.progress)
+
+    def close(self) -> None:
+        """Close the store, where it was opened here."""
+        if self._local is not None:
+            self._local.close()
+            self._local = None
+
+
+class _Local:
+    """A store that this process has opened, since no server runs."""
+
+    def __init__(self, config: Config) -> None:
+        """Open it. Raises CommandFailed when it cannot be."""
+        import asyncio
+
+        from gateway.app import StateMissing, open_core
+        from gateway.logs import Logging
+        from gateway.store import StoreRefused
+
+        if not config.state.is_dir():
+            raise CommandFailed(f"there is no state folder {config.state}: run certgate quickstart", UNAVAILABLE)
+        # What the server would log has to stay away from standard output, which scripts read.
+        self._log = Logging("warning", config.log.format)
+        self._log.configure()
+        self._runner: Runner = asyncio.Runner()
+        try:
+            self._core: Core = self._runner.run(open_core(config))
+        except BaseException as fault:
+            self._runner.close()
+            self._log.close()
+            if isinstance(fault, StateMissing | StoreRefused | OSError):
+                raise CommandFailed(str(fault), UNAVAILABLE) from fault
+            raise
+
+    def run(self, command: str, arguments: dict[str, Any], progress: Progress) -> Any:
+        import inspect
+
+        import msgspec
+
+        from gateway.commands import commands_of
+        from policy.problems import Problem, Unavailable
+        from policy.store import StoreUnavailable
+
+        function = commands_of(self._core)[command]
+
+        async def say(value: object) -> None:
+            progress.say(value)
+
+        if "progress" in inspect.signature(function).parameters:
+            arguments = {**arguments, "progress": say}
+        try:
+            result = self._runner.run(_awaited(function, arguments))
+        except (Unavailable, StoreUnavailable) as fault:
+            raise CommandFailed(str(fault), UNAVAILABLE) from fault
+        except Problem as problem:
+            raise CommandFailed(problem.detail) from problem
         return msgspec.to_builtins(result, enc_hook=str)
 
+    def close(self) -> None:
+        self._runner.run(self._core.close())
+        self._runner.close()
+        self._log.close()
+
+
+async def _awaited(function: Any, arguments: dict[str, Any]) -> Any:
+    return await function(**arguments)
+
+
+@contextmanager
+def conversation(options: argparse.Namespace, *, server_only: bool = False) -> Iterator[Conversation]:
+    """A conversation that is closed at the end. `server_only` refuses to work without a running server."""
+    talk = Conversation(options, server_only=server_only)
     try:
-        return asyncio.run(work())
-    except Problem as problem:
-        raise CommandFailed(problem.detail) from problem
-    except (StateMissing, StoreRefused, OSError) as fault:
-        raise CommandFailed(str(fault), UNAVAILABLE) from fault
+        yield talk
+    finally:
+        talk.close()
+
+
+def ask(options: argparse.Namespace, command: str, **arguments: Any) -> Any:
+    """One question. Raises CommandFailed."""
+    with conversation(options) as talk:
+        return talk.ask(command, **arguments)
+
+
+def pages(
+    talk: Conversation, command: str, limit: int = 0, start: Any = None, **arguments: Any
+) -> Iterator[dict[str, Any]]:
+    """The items of a paged command from a place on; `limit` 0 for all. No more than one page is held at a time."""
+    given, after = 0, start
+    while True:
+        size = min(500, limit - given) if limit else 500
+        place = {} if after is None else {"after": after}
+        page = talk.ask(command, limit=size, **place, **arguments)
+        yield from page["items"]
+        given, after = given + len(page["items"]), page["next"]
+        if not after or (limit and given >= limit):
+            return
 
 
 def actor() -> str:
@@ -75,30 +179,3 @@ def actor() -> str:
         return f"user:{pwd.getpwuid(os.geteuid()).pw_name}@cli"
     except KeyError:
         return f"user:{os.geteuid()}@cli"
-
-
-def show_progress(value: Any) -> None:
-    """Progress of long work: one line that changes on a terminal, a plain line each in a pipe."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-    else:
-        print(text, file=sys.stderr, flush=True)
-
-
-def print_json(value: Any) -> None:
-    """One JSON document."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def print_table(rows: list[list[str]], header: list[str]) -> None:
-    """Columns for people; wide enough for what is in them."""
-    if not rows:
-        print("nothing found")
-        return
-    widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, *rows]:
-        print("  ".join(str(value).ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
-
-
-Printer = Callable[[Any], None]

@@ -1,7 +1,132 @@
-"""Commands about certificates."""
+"""Commands about certificates: look at them, list and export them, revoke, hold and release."""
 
 from __future__ import annotations
 
-from gateway.commands import Command
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-COMMANDS: dict[str, Command] = {}
+from ca_core.names import subject_text
+from ca_core.status import CertificateState, RevocationReason
+from gateway.commands.plain import event_value, moment, page_size, pem
+from policy.inventory import ListedCertificate
+from policy.problems import BadRevocationReason, Malformed
+from policy.service_keys import SERVICE
+
+if TYPE_CHECKING:
+    from gateway.app import Core
+    from gateway.commands import Command
+
+
+def certificate_value(one: ListedCertificate, now: datetime) -> dict[str, Any]:
+    """A certificate with its state; `revoked_at` and `reason` say since when and why it is not good."""
+    stored, status = one.stored, one.status
+    gone = status if status is not None and status.state is not CertificateState.VALID else None
+    return {
+        "serial": stored.serial,
+        "status": one.said(now),
+        "subject": subject_text(stored.subject),
+        "names": [str(name) for name in stored.names],
+        "not_before": moment(stored.not_before),
+        "not_after": moment(stored.not_after),
+        "issuer": stored.issuer,
+        "issuer_id": stored.issuer_id,
+        "product": stored.product,
+        "profile": stored.profile,
+        "profile_version": stored.profile_version,
+        "key_type": stored.key_type,
+        "credential": stored.credential,
+        "owner": stored.owner,
+        "mount": stored.mount,
+        "order": stored.order,
+        "replaces": stored.replaces,
+        "revoked_at": moment(gone.at) if gone else None,
+        "reason": gone.reason.value if gone and gone.reason else None,
+        "sha256": stored.sha256,
+        "spki_sha256": stored.spki_sha256,
+        "pem": pem(one.der),
+    }
+
+
+async def show(core: Core, *, serial: str, actor: str) -> dict[str, Any]:
+    """One certificate with its chain and everything that was written down about it. Raises UnknownCertificate."""
+    one = await core.inventory.certificate(serial)
+    issuer = core.ca.issuer_by_id(one.stored.issuer_id)
+    events = await core.inventory.events(f"certificate:{one.stored.serial}")
+    return {
+        **certificate_value(one, core.clock()),
+        "credential_identifier": await _identifier(core, one.stored.credential),
+        "chain": [pem(der) for der in issuer.chain_der] if issuer is not None else [],
+        "events": [event_value(event) for event in events],
+    }
+
+
+async def _identifier(core: Core, credential: str) -> str | None:
+    """What the credential is called; the service's own certificates have none."""
+    return None if credential == SERVICE else (await core.administration.credential(credential)).identifier
+
+
+async def page(
+    core: Core, *, actor: str, after: str = "", limit: int = 500, credential: str = "", text: str = ""
+) -> dict[str, Any]:
+    """Certificates, newest first, and where the next page begins ("" at the end)."""
+    if credential and credential != SERVICE:
+        credential = (await core.administration.credential(credential)).id
+    size = page_size(limit)
+    found = await core.inventory.certificate_page(after, size, credential=credential, text=text)
+    now = core.clock()
+    return {
+        "items": [certificate_value(one, now) for one in found],
+        "next": found[-1].stored.serial if len(found) == size else "",
+    }
+
+
+async def revoke(core: Core, *, serial: str, actor: str, reason: str = "unspecified") -> dict[str, Any]:
+    """Revoke for good. Raises UnknownCertificate, AlreadyRevoked, BadRevocationReason."""
+    one = await core.inventory.certificate(serial)
+    await core.revocation.revoke(one.stored, _reason(reason), actor)
+    return await _now(core, one)
+
+
+async def hold(core: Core, *, serial: str, actor: str) -> dict[str, Any]:
+    """Suspend. Raises UnknownCertificate, AlreadyRevoked, OrderConflict."""
+    one = await core.inventory.certificate(serial)
+    await core.revocation.hold(one.stored, actor)
+    return await _now(core, one)
+
+
+async def release(core: Core, *, serial: str, actor: str) -> dict[str, Any]:
+    """Reinstate a suspended certificate. Raises UnknownCertificate, AlreadyRevoked, OrderConflict."""
+    one = await core.inventory.certificate(serial)
+    await core.revocation.release(one.stored, actor)
+    return await _now(core, one)
+
+
+async def _now(core: Core, one: ListedCertificate) -> dict[str, Any]:
+    return certificate_value(await core.inventory.certificate(one.stored.serial), core.clock())
+
+
+def _reason(name: str) -> RevocationReason:
+    try:
+        return RevocationReason(name)
+    except ValueError as fault:
+        known = ", ".join(RevocationReason)
+        raise BadRevocationReason(f'"{name}" is no reason; there are {known}') from fault
+
+
+def cascade_reason(name: str | None) -> RevocationReason | None:
+    """The reason for which certificates are revoked along with their credential. Raises Malformed."""
+    if name is None:
+        return None
+    reason = _reason(name)
+    if reason in (RevocationReason.CERTIFICATE_HOLD, RevocationReason.REMOVE_FROM_CRL):
+        raise Malformed(f'"{name}" does not revoke a certificate')
+    return reason
+
+
+COMMANDS: dict[str, Command] = {
+    "cert.show": show,
+    "cert.page": page,
+    "cert.revoke": revoke,
+    "cert.hold": hold,
+    "cert.release": release,
+}

@@ -1,4 +1,4 @@
-"""The store behind policy/store.py: `open_store` by URL. SQLite is built in; PostgreSQL comes later."""
+"""The store behind policy/store: `open_store` by URL. SQLite is built in; PostgreSQL comes later."""
 
 from __future__ import annotations
 

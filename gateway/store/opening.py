@@ -14,8 +14,8 @@ import apsw
 
 from gateway.store.migrations import StoreRefused
 
-CHECKPOINT_PAGES = 4_000
-"""A checkpoint every 16 MiB of WAL: seldom enough to cost little, and no COMMIT waits long for it."""
+CHECKPOINT_PAGES = 8_000
+"""A checkpoint every 32 MiB of WAL: a page that many units write goes to the database once."""
 
 WAL_BYTES = 64 << 20
 """What the WAL file is cut back to after a long reader (a backup, a search) kept it from being reused."""

@@ -1,4 +1,4 @@
-"""Named SQL statements, read from statements.sql once. What they mean is said in policy/store.py."""
+"""Named SQL statements, read from statements.sql once. What they mean is said in policy/store."""
 
 from __future__ import annotations
 

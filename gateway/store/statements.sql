@@ -1,4 +1,4 @@
--- Every statement of the store by name; policy/store.py names them and says what their parameters are.
+-- Every statement of the store by name; policy/store names them and says what their parameters are.
 --
 -- "-- name: x" begins a statement. "(search)" marks reads that may look at many rows: they run beside the event
 -- loop. Columns are always listed; a page goes on after a key; nothing is counted. A guard is one statement that
@@ -11,7 +11,7 @@
 SELECT body FROM orders WHERE id = ?1;
 
 -- name: order_by_reference
--- 900 seconds: REPLAY_SECONDS of policy/store.py. An open order comes before one that has ended.
+-- 900 seconds: REPLAY_SECONDS of policy/store. An open order comes before one that has ended.
 SELECT body FROM orders
 WHERE mount = ?1 AND credential = ?2 AND reference = ?3
     AND (status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' OR updated >= ?4 - 900)

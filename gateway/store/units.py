@@ -152,13 +152,15 @@ class GroupCommit:
         A savepoint for every unit would be a third of all the work, for what hardly ever has to be undone:
         guards come first in a unit, and when one fails, nothing was written yet. Savepoints are for the rest.
         """
-        ends = monotonic() + BATCH_SECONDS
         try:
             self._writer.begin()
+            ends = monotonic() + BATCH_SECONDS
             try:
-                while queue and monotonic() < ends:
+                while queue:
                     batch.append(queue.popleft())
                     self._apply(batch[-1], savepoint=False)
+                    if monotonic() > ends:
+                        break
             except Soiled:
                 self._writer.rollback()
                 self._writer.begin()

@@ -60,9 +60,7 @@ def granted_identifiers(case: Case) -> Iterator[Step | Problem]:
     """Every identifier is one that the product, and the group of the credential, may have."""
     rules = case.product.names
     if len(case.identifiers) > rules.max_names:
-        yield RejectedIdentifier(
-            f"{len(case.identifiers)} names are asked for; the product allows {rules.max_names}"
-        )
+        yield RejectedIdentifier(f"{len(case.identifiers)} names are asked for; the product allows {rules.max_names}")
         return
     for identifier in case.identifiers:
         refusal = _refusal(case, identifier)

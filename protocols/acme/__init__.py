@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from protocols.acme.endpoint import ACMEEndpoint
 from protocols.acme.problems import WIRE
-from protocols.acme.settings import CREDENTIAL_FORM, ACMESettings
+from protocols.acme.settings import CREDENTIAL_FORM, ACMESettings, read_options
 from protocols.endpoint import ProtocolDescription
 
 PROTOCOL = ProtocolDescription(
@@ -15,4 +15,5 @@ PROTOCOL = ProtocolDescription(
     factory=ACMEEndpoint,
     problems=WIRE,
     credential_form=CREDENTIAL_FORM,
+    check_mount=read_options,
 )

@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 
-from ca_core.clock import Clock, system_clock
 from policy.account import AccountStatus
 from policy.credential import AccountClaim
 from policy.mount import Mount
@@ -31,12 +30,12 @@ class ACMEEndpoint:
     """Automatic Certificate Management Environment (RFC 8555) with renewal information (RFC 9773) and
     profiles."""
 
-    def __init__(self, services: Services, clock: Clock = system_clock) -> None:
+    def __init__(self, services: Services) -> None:
         settings = services.settings
         self._ra = services.ra
         self._settings = settings if isinstance(settings, ACMESettings) else ACMESettings()
         self._origin = services.base_url
-        self._clock = clock
+        self._clock = services.clock
         self._sealed: NonceSeal | None = None
         self._doors: dict[str, Door] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from protocols.endpoint import ProtocolDescription
 from protocols.est.endpoint import ESTEndpoint
 from protocols.est.problems import STATUS
-from protocols.est.settings import CREDENTIAL_FORM, ESTSettings
+from protocols.est.settings import CREDENTIAL_FORM, ESTSettings, read_options
 
 PROTOCOL = ProtocolDescription(
     name="est",
@@ -14,4 +14,5 @@ PROTOCOL = ProtocolDescription(
     factory=ESTEndpoint,
     problems=STATUS,
     credential_form=CREDENTIAL_FORM,
+    check_mount=read_options,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ca_core.clock import Clock, system_clock
 from ca_core.ocsp import MALFORMED_REQUEST, MAX_REQUEST_BYTES
 from policy.mount import Mount
 from policy.problems import Malformed, Problem, TooLarge, UnsupportedMedia
@@ -21,11 +20,11 @@ _SUCCESSFUL = b"\x0a\x01\x00"
 class StatusEndpoint:
     """CRL, OCSP and CA certificates."""
 
-    def __init__(self, services: Services, clock: Clock = system_clock) -> None:
+    def __init__(self, services: Services) -> None:
         assert isinstance(services.settings, StatusSettings)
         self._ra = services.ra
         self._settings = services.settings
-        self._clock = clock
+        self._clock = services.clock
 
     def routes(self, mounts: tuple[Mount, ...]) -> tuple[Route, ...]:
         """The resources of this door; they belong to no mount."""

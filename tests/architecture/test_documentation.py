@@ -66,11 +66,7 @@ def test_every_cross_reference_leads_somewhere() -> None:
     for page in pages():
         text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
-            if (
-                "://" not in target
-                and not target.startswith("mailto:")
-                and not (page.parent / target).exists()
-            ):
+            if "://" not in target and not target.startswith("mailto:") and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)} -> {target}")
     for module in modules():
         for target in re.findall(r"\bdocs/[\w/-]+\.md\b", module.source):
@@ -122,10 +118,7 @@ def test_no_absolute_paths_of_a_workplace() -> None:
         str(path.relative_to(ROOT))
         for folder in ("gateway", "protocols", "policy", "ca_core", "conf", "docs", "tests", ".ci")
         for path in (ROOT / folder).rglob("*")
-        if path.is_file()
-        and path.suffix in kinds
-        and "__pycache__" not in path.parts
-        and path != Path(__file__)
+        if path.is_file() and path.suffix in kinds and "__pycache__" not in path.parts and path != Path(__file__)
         if here.search(path.read_text(errors="replace"))
     ]
     assert not wrong

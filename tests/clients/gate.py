@@ -162,9 +162,7 @@ class Gate:
             )
         process = self._process
         wait_until(lambda: "ready" in said.read_text() or process.poll() is not None, seconds)
-        assert "ready" in said.read_text(), (
-            f"no ready line; the log ends with\n{self.log.read_text()[-2000:]}"
-        )
+        assert "ready" in said.read_text(), f"no ready line; the log ends with\n{self.log.read_text()[-2000:]}"
 
     def stop(self) -> int:
         """Ask the server to end (SIGTERM) and give its exit status."""
@@ -269,9 +267,7 @@ def serving(folder: Path) -> Iterator[Gate]:
         status = gate.stop()
     finally:
         gate.kill()
-    assert status == 0, (
-        f"exit status {status} after SIGTERM; the log ends with\n{gate.log.read_text()[-2000:]}"
-    )
+    assert status == 0, f"exit status {status} after SIGTERM; the log ends with\n{gate.log.read_text()[-2000:]}"
     assert not gate.tracebacks(), gate.tracebacks()[0]
 
 

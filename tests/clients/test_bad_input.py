@@ -16,12 +16,13 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from tests.clients.gate import Gate
+from tests.clients.gate import Gate, certificates_of
 
 DEEP_JSON = b'{"protected":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
 DEEP_DER = b"\x30\x80" * 15_000
@@ -94,11 +95,20 @@ def test_no_body_breaks_a_resource(gate: Gate, name: str) -> None:
             assert time.monotonic() - begun < 5, f"{url} took its time with {name}"
 
 
+@pytest.fixture(scope="module")
+def responder(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where a certificate of this gate says that its status is answered."""
+    (certificate,) = certificates_of(gate.enroll("bad-input.certgate.test", tmp_path_factory.mktemp("responder")))
+    access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    (url,) = (one.access_location.value for one in access if one.access_method == AuthorityInformationAccessOID.OCSP)
+    return str(url)
+
+
 @pytest.mark.parametrize("name", BODIES)
-def test_no_body_breaks_ocsp(gate: Gate, name: str, tmp_path: Path) -> None:
+def test_no_body_breaks_ocsp(gate: Gate, responder: str, name: str) -> None:
     """The responder says its errors with status 200 (RFC 6960 section 4.2.1): only 5xx is wrong."""
-    status = post(gate, f"{gate.told['http_url'].rstrip('/')}/ocsp", BODIES[name], "application/ocsp-request")
-    assert status < 500
+    status = post(gate, responder, BODIES[name], "application/ocsp-request")
+    assert status in (0, 200, 400, 413), status
 
 
 def connect(url: str, tls: ssl.SSLContext | None) -> socket.socket:
@@ -134,8 +144,7 @@ HEADS = {
     "many headers": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 20_000 + b"\r\n",
     "dots in the path": b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "encoded body": (
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n"
-        b"Connection: close\r\n\r\nabc"
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
     ),
 }
 
@@ -174,9 +183,7 @@ def test_half_sent_requests_are_cut_off_and_hold_nobody_up(gate: Gate) -> None:
         waiting = [clients.submit(half, number) for number in range(50)]
         for _ in range(10):
             begun = time.monotonic()
-            with urllib.request.urlopen(
-                gate.told["acme"]["directory"], context=gate.tls(), timeout=10
-            ) as directory:
+            with urllib.request.urlopen(gate.told["acme"]["directory"], context=gate.tls(), timeout=10) as directory:
                 assert directory.status == 200
             assert time.monotonic() - begun < 3
         assert max(client.result() for client in waiting) < 30

@@ -129,9 +129,7 @@ def test_wrong_binding_key_is_refused_with_a_sentence(certbot: Certbot, gate: Ga
     acme = gate.told["acme"]
     before = len(gate.export())
     wrong = "d3Jvbmcga2V5IHdyb25nIGtleSB3cm9uZyBrZXkhISE"
-    said = certbot.certonly(
-        acme["directory"], "x.certgate.test", "--eab-kid", acme["kid"], "--eab-hmac-key", wrong
-    )
+    said = certbot.certonly(acme["directory"], "x.certgate.test", "--eab-kid", acme["kid"], "--eab-hmac-key", wrong)
     assert said.status != 0
     assert "Error returned by the ACME server" in said.text, said.text
     assert "internal" not in said.text, said.text

@@ -163,9 +163,7 @@ def test_config_show_and_check(gate: Gate) -> None:
     assert "http01_port" in said.err
 
 
-@pytest.mark.parametrize(
-    "words", [(), ("nonsense",), ("cert",), ("cert", "nonsense"), ("serve", "--nonsense")]
-)
+@pytest.mark.parametrize("words", [(), ("nonsense",), ("cert",), ("cert", "nonsense"), ("serve", "--nonsense")])
 def test_wrong_command_is_2_with_usage(gate: Gate, words: tuple[str, ...]) -> None:
     """As other commands do it."""
     said = gate.certgate(*words)

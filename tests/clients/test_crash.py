@@ -75,9 +75,7 @@ def look(gate: Gate, ledger: Path) -> None:
     stored = gate.export()
     serials = Counter(int(one["serial"], 16) for one in stored)
     lost = set(held) - set(serials)
-    assert not lost, (
-        f"{len(lost)} of {len(held)} acknowledged certificates are lost: {[hex(s) for s in lost][:5]}"
-    )
+    assert not lost, f"{len(lost)} of {len(held)} acknowledged certificates are lost: {[hex(s) for s in lost][:5]}"
     assert max(serials.values()) == 1, "a serial is in the store twice"
     orders = Counter(one["order"] for one in stored)
     assert max(orders.values()) == 1, f"an order has two certificates: {orders.most_common(1)}"

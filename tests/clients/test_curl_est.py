@@ -41,9 +41,7 @@ class Curl:
             folder=self.folder,
         )
         assert said.status == 0, said.text
-        return Answer(
-            int(said.out), (self.folder / "head").read_text().lower(), (self.folder / "body").read_bytes()
-        )
+        return Answer(int(said.out), (self.folder / "head").read_text().lower(), (self.folder / "body").read_bytes())
 
     def post(self, operation: str, body: bytes, *words: object) -> Answer:
         """Post a certification request."""
@@ -65,9 +63,7 @@ class Curl:
     def printed(self, body: bytes) -> str:
         """What openssl reads in a certs-only answer."""
         (self.folder / "answer.p7").write_bytes(base64.b64decode(body))
-        said = run(
-            *("openssl", "pkcs7", "-inform", "DER", "-in", "answer.p7", "-print_certs"), folder=self.folder
-        )
+        said = run(*("openssl", "pkcs7", "-inform", "DER", "-in", "answer.p7", "-print_certs"), folder=self.folder)
         assert said.status == 0, said.text
         return said.out
 

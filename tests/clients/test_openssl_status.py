@@ -101,10 +101,7 @@ def test_good_then_revoked_in_ocsp_at_once_and_in_the_crl_soon(relying: Relying,
     assert wait_until(lambda: relying.listed() is not None, CRL_SECONDS, step=0.5)
     entry = relying.listed()
     assert entry is not None
-    assert (
-        entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
-        is x509.ReasonFlags.key_compromise
-    )
+    assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason is x509.ReasonFlags.key_compromise
 
 
 def test_hold_is_lifted_again(relying: Relying, gate: Gate) -> None:

@@ -59,9 +59,7 @@ def pki(gate: Gate, need: Callable[..., None], tmp_path: Path) -> Pki:
 
 def test_estca_stores_the_chain(pki: Pki, gate: Gate) -> None:
     """cacerts (RFC 7030 section 4.1): pki writes the issuing CA and the root, each to a file."""
-    said = pki(
-        "--estca", "--url", pki.url, "--cacert", gate.root, "--caout", "ca.pem", "--outform", "pem", "--force"
-    )
+    said = pki("--estca", "--url", pki.url, "--cacert", gate.root, "--caout", "ca.pem", "--outform", "pem", "--force")
     assert said.status == 0, said.text
     written = {path.read_text().strip() for path in pki.folder.glob("ca*.pem")}
     assert Path(gate.root).read_text().strip() in written

@@ -42,9 +42,7 @@ def measurements(gate: Gate) -> Iterator[Measurement]:
         common = (acme["directory"], "--eab", f"{acme['kid']}:{acme['hmac_key']}", "--ca-bundle", gate.root)
         challenges = ("--http01", str(gate.http01_port), "--dns", str(gate.dns_port))
         trusted = (*common, "--fresh-names", "--domain", "certgate.test")
-        yield Measurement(
-            "ACME, new name by http-01", "acme", (*common, "--fresh-names", *challenges), "--json"
-        )
+        yield Measurement("ACME, new name by http-01", "acme", (*common, "--fresh-names", *challenges), "--json")
         yield Measurement("ACME, trusted name", "acme", trusted, "--json")
         yield Measurement("ACME, trusted name, RSA 2048", "acme", (*trusted, "--key", "rsa2048"), "--json")
     if est := told.get("est"):
@@ -55,10 +53,8 @@ def measurements(gate: Gate) -> Iterator[Measurement]:
             f"{est['username']}:{est['password']}",
         )
         words += ("--domain", "certgate.test", "--ca-bundle", gate.root)
-        yield Measurement("EST simpleenroll, one connection", "enroll", words, "--json-out")
-        yield Measurement(
-            "EST simpleenroll, new connections", "enroll", (*words, "--new-connection"), "--json-out"
-        )
+        yield Measurement("EST simpleenroll, kept-alive connections", "enroll", words, "--json-out")
+        yield Measurement("EST simpleenroll, new connections", "enroll", (*words, "--new-connection"), "--json-out")
 
 
 def measure(gate: Gate, one: Measurement, count: int, concurrency: int) -> dict[str, Any]:
@@ -104,9 +100,7 @@ def machine() -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=3000, help="certificates for each line")
     parser.add_argument("--concurrency", type=int, default=16, help="clients at once")
     options = parser.parse_args()

@@ -32,9 +32,7 @@ def some_key() -> ec.EllipticCurvePrivateKey:
     return new_key()
 
 
-def request(
-    *names: str, cn: str | None = None, key: ec.EllipticCurvePrivateKey | None = None
-) -> CertificationRequest:
+def request(*names: str, cn: str | None = None, key: ec.EllipticCurvePrivateKey | None = None) -> CertificationRequest:
     """A certification request for DNS names, as read."""
     subject = [x509.NameAttribute(x509.NameOID.COMMON_NAME, cn)] if cn else []
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))

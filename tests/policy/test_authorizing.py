@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from policy.authorizing import Authorizing, ValidationSettings
 from policy.order import (
     AuthorizationStatus,
     ChallengeStatus,
@@ -18,6 +17,7 @@ from policy.order import (
 )
 from policy.problems import Malformed, RejectedIdentifier, UnknownOrder, ValidationCAA
 from policy.store import PRODUCT
+from policy.validating import ValidationSettings
 from policy.validation.caa import CAARecord, CAASet
 from tests.conftest import ACTOR, House, dns
 from tests.policy.making import acme, request
@@ -28,8 +28,8 @@ NAME = "shop.example.org"
 @pytest.fixture(autouse=True)
 def quick_retries(house: House) -> None:
     """Retries without pauses."""
-    house.core.authorizing._settings = replace(
-        house.core.authorizing._settings, retries_after_seconds=(0.0, 0.0), inline_seconds=0.05
+    house.core.validating.settings = replace(
+        house.core.validating.settings, retries_after_seconds=(0.0, 0.0), inline_seconds=0.05
     )
 
 
@@ -42,8 +42,8 @@ async def pending(house: House, *names: str) -> tuple[Any, Order]:
 
 async def settle(house: House) -> None:
     """Let background validations end."""
-    while house.core.authorizing._running:
-        await asyncio.gather(*house.core.authorizing._running.values())
+    while house.core.validating._running:
+        await asyncio.gather(*house.core.validating._running.values())
 
 
 async def test_a_quick_validation_is_valid_in_the_answer_and_readies_the_order(house: House) -> None:
@@ -109,12 +109,12 @@ async def test_a_validation_interrupted_by_a_crash_is_resumed_by_its_job(house: 
     principal, order = await pending(house)
     gate = house.validators["http-01"].gate = asyncio.Event()
     await house.core.ra.answer(principal, order.authorizations[0], "http-01")
-    await house.core.authorizing.drain()
+    await house.core.validating.drain()
     house.clock.advance(minutes=2)
     jobs = await house.core.store.lease_jobs(("validate",), house.clock(), 60, 10)
     assert [job.object for job in jobs] == [f"{order.authorizations[0]}/http-01"]
     gate.set()
-    await house.core.authorizing.resume(order.authorizations[0], "http-01")
+    await house.core.validating.resume(order.authorizations[0], "http-01")
     assert (await house.core.ra.order(principal, order.id)).status is OrderStatus.READY
 
 
@@ -214,4 +214,3 @@ async def test_all_mistakes_in_the_names_are_told_at_once(house: House) -> None:
 def test_the_settings_have_three_tries() -> None:
     """A7: at least three tries with back-off."""
     assert len(ValidationSettings().retries_after_seconds) + 1 >= 3
-    assert Authorizing.__doc__

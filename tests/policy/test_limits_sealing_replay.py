@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from policy.limits import MAX_KEYS, Limit, Limits
 from policy.problems import RateLimited
 from policy.replay import NonceWindow
-from policy.sealing import Sealing, SealBroken, Secret
+from policy.sealing import SealBroken, Sealing, Secret
 
 
 def test_a_limit_lets_a_burst_through_and_then_a_trickle() -> None:

@@ -17,7 +17,19 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 def order(status: OrderStatus) -> Order:
     return Order(
-        OrderId("o"), "a", CredentialId("c"), "account:a", "acme/x", "tls", 1, OrderKind.ENROLL, status, (), NOW, NOW, NOW
+        OrderId("o"),
+        "a",
+        CredentialId("c"),
+        "account:a",
+        "acme/x",
+        "tls",
+        1,
+        OrderKind.ENROLL,
+        status,
+        (),
+        NOW,
+        NOW,
+        NOW,
     )
 
 

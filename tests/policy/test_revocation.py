@@ -78,7 +78,7 @@ async def test_ocsp_echoes_a_nonce_and_answers_from_its_cache_without_one(house:
 
 
 async def test_ocsp_never_says_good_of_what_was_not_issued(house: House) -> None:
-    _, _, der = await issued(house)
+    await issued(house)
     issuer = house.core.ca.issuer("issuing")
     from cryptography.hazmat.primitives.serialization import Encoding
 

@@ -18,7 +18,7 @@ from policy.store import Job, Query, Unit
 from tests.stores import values
 from tests.stores.values import NOW
 
-# Used by the store itself, not named in policy/store.py.
+# Used by the store itself, not named in policy/store.
 OWN = {"epoch_get", "epoch_raise", "fence_raise", "jobs_due", "jobs_lease"}
 
 # Small tables by nature: whoever asks for all of them gets all. Open issuances have a partial index.

@@ -28,7 +28,7 @@ async def world(acme_ca: tuple[SoftwareKeyStore, Issuer]) -> AsyncIterator[World
     """A server with two mounts and an empty store."""
     made = await make_world(*acme_ca)
     yield made
-    await made.authorizing.drain()
+    await made.validating.drain()
     await made.store.close()
 
 

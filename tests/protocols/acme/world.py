@@ -23,7 +23,7 @@ from ca_core.profile import CertificateProfile
 from gateway.store import SQLiteStore, open_store
 from policy.approval import Approval
 from policy.authentication import Authentication
-from policy.authorizing import Authorizing, ValidationSettings
+from policy.authorizing import Authorizing
 from policy.catalogue import Catalogue
 from policy.credential import (
     AuthenticationMethod,
@@ -37,6 +37,7 @@ from policy.fulfilment import Fulfilment
 from policy.ids import CredentialId
 from policy.limits import Limit, Limits
 from policy.mount import Mount
+from policy.placing import Placing
 from policy.problems import ValidationIncorrectResponse
 from policy.product import NameRules, Product, ValidationRules
 from policy.publication import Publication, PublicationSettings
@@ -47,6 +48,7 @@ from policy.revocation import Revocation
 from policy.sealing import Sealing, Secret
 from policy.service_keys import ServiceKeys
 from policy.store import Unit
+from policy.validating import Validating, ValidationSettings
 from policy.validation import Attempt, Evidence
 from policy.validation.caa import CAASet
 from protocols.acme.endpoint import ACMEEndpoint
@@ -94,7 +96,7 @@ class World:
     clock: FixedClock
     sealing: Sealing
     validators: dict[str, Answers]
-    authorizing: Authorizing
+    validating: Validating
     approval: Approval
     endpoint: ACMEEndpoint
     mounts: tuple[Mount, ...]
@@ -243,7 +245,7 @@ async def make_world(
     ca = CertificateAuthority({"issuing": issuer}, clock)
     limiter = Limits(limits or {}, lambda: clock().timestamp())
     validators = {method: Answers(method) for method in ("http-01", "dns-01", "tls-alpn-01")}
-    authorizing = Authorizing(
+    validating = Validating(
         store,
         catalogue,
         validators,
@@ -253,6 +255,7 @@ async def make_world(
         lambda mount, account: f"{ORIGIN}/{mount}/account/{account}",
         ValidationSettings(frozenset({"ca.certgate.test"}), inline_seconds=0.2, retries_after_seconds=(0.0,)),
     )
+    authorizing = Authorizing(store, catalogue, validating, limiter, clock)
     fulfilment = Fulfilment(store, catalogue, ca, authorizing, clock)
     service_keys = ServiceKeys(store, ca, keystore, clock)
     ra = RegistrationAuthority(
@@ -265,6 +268,7 @@ async def make_world(
             limits=limiter,
             authentication=Authentication(store, catalogue, sealing, clock),
             authorizing=authorizing,
+            placing=Placing(store, catalogue, authorizing, limiter, clock),
             fulfilment=fulfilment,
             registering=Registering(store, limiter, clock),
             revocation=Revocation(store, ca, clock),
@@ -272,8 +276,8 @@ async def make_world(
             publication=Publication(store, ca, service_keys, clock, PublicationSettings()),
         )
     )
-    services = Services(ra, settings or ACMESettings(), ORIGIN, ORIGIN, STATUS_URL)
-    endpoint = ACMEEndpoint(services, clock)
+    services = Services(ra, settings or ACMESettings(), ORIGIN, ORIGIN, STATUS_URL, clock)
+    endpoint = ACMEEndpoint(services)
     products = _products()
     mounts = (
         Mount("acme", "default", tuple(products), "issuing", open_credential="open"),
@@ -285,7 +289,7 @@ async def make_world(
         clock,
         sealing,
         validators,
-        authorizing,
+        validating,
         Approval(store, fulfilment, clock),
         endpoint,
         mounts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from base64 import b64encode
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -150,7 +150,7 @@ def door() -> Door:
         mtls_url="https://ca.certgate.test:8444",
         status_url="http://ca.certgate.test",
     )
-    endpoint = StatusEndpoint(services, clock)
+    endpoint = StatusEndpoint(replace(services, clock=clock))
     return Door(service, clock, endpoint, endpoint.routes(()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -47,7 +47,7 @@ class Relying:
             mtls_url="https://x",
             status_url="http://x",
         )
-        endpoint = StatusEndpoint(services, self.house.clock)
+        endpoint = StatusEndpoint(replace(services, clock=self.house.clock))
         table = RouteTable([Door("status", endpoint.say, endpoint.routes(()))])
         path = urlsplit(url).path
         found = table.find(path)

@@ -1,0 +1,215 @@
+"""Store: reads, and units of guards and writes that are committed as one. Interface and vocabulary; no SQL here.
+
+A `Unit` is decided after reading and outside any transaction. `await store.commit(unit)` returns only after the
+COMMIT is on disk. A guard that no longer holds drops that unit alone, with `Conflict`; so what was read may have
+been stale, and nothing wrong is written (DESIGN.md section 5). Statements are named here and written in
+gateway/store/*.sql; a test holds names and numbers of parameters of both sides together.
+
+Every entity is one row: the columns that statements search or guard by, then `version` and `body`, the whole value
+as JSON. Only what a statement needs is a column, so there is one place where a value's form is known: its class.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from policy.problems import Problem
+from policy.replay import ReplayGuard
+from policy.store.queries import (
+    ACCOUNT,
+    ACCOUNT_BY_KEY,
+    ACCOUNT_KEY_IN_USE,
+    ACCOUNTS_OF_CREDENTIAL,
+    AUDIT,
+    AUDIT_OF_OBJECT,
+    AUDIT_SIZE,
+    AUTHORITIES,
+    AUTHORIZATION,
+    AUTHORIZATION_REUSABLE,
+    AUTHORIZATIONS,
+    CERTIFICATE,
+    CERTIFICATE_BY_DIGEST,
+    CERTIFICATE_OF_ORDER,
+    CERTIFICATE_STATUS,
+    CERTIFICATE_STATUSES,
+    CERTIFICATES,
+    CERTIFICATES_BY_KEY,
+    CERTIFICATES_OF_CREDENTIAL,
+    CHECKPOINT,
+    CHECKPOINTS,
+    CREDENTIAL,
+    CREDENTIAL_BY_IDENTIFIER,
+    CREDENTIAL_USES,
+    CREDENTIALS,
+    CRL,
+    CRLS,
+    GROUP,
+    GROUPS,
+    ISSUANCE_OF_ORDER,
+    ISSUANCES_OPEN,
+    KEY_BLOCKED,
+    MOUNT,
+    MOUNTS,
+    OPEN_ORDERS_OF_CREDENTIAL,
+    OPEN_ORDERS_OF_OWNER,
+    ORDER,
+    ORDER_BY_REFERENCE,
+    ORDERS,
+    ORDERS_EXPIRED,
+    ORDERS_OF_AUTHORIZATION,
+    ORDERS_OF_OWNER,
+    ORDERS_STUCK,
+    ORGANISATION,
+    PRODUCT,
+    PRODUCT_VERSION,
+    PRODUCTS,
+    REPLACED,
+    REVOKED,
+    SERVICE_KEYS,
+    UNAUDITED,
+    USER,
+    USERS,
+    Query,
+    Row,
+)
+from policy.store.units import REPLAY_SECONDS, Committed, Entity, Step, Unit, Value
+from policy.store.values import (
+    AuditRow,
+    CertificateStatus,
+    Job,
+    ServiceKey,
+    StoredAuthority,
+    StoredCertificate,
+    stored_certificate,
+)
+
+__all__ = [
+    "ACCOUNT",
+    "ACCOUNTS_OF_CREDENTIAL",
+    "ACCOUNT_BY_KEY",
+    "ACCOUNT_KEY_IN_USE",
+    "AUDIT",
+    "AUDIT_OF_OBJECT",
+    "AUDIT_SIZE",
+    "AUTHORITIES",
+    "AUTHORIZATION",
+    "AUTHORIZATIONS",
+    "AUTHORIZATION_REUSABLE",
+    "CERTIFICATE",
+    "CERTIFICATES",
+    "CERTIFICATES_BY_KEY",
+    "CERTIFICATES_OF_CREDENTIAL",
+    "CERTIFICATE_BY_DIGEST",
+    "CERTIFICATE_OF_ORDER",
+    "CERTIFICATE_STATUS",
+    "CERTIFICATE_STATUSES",
+    "CHECKPOINT",
+    "CHECKPOINTS",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "CREDENTIAL_BY_IDENTIFIER",
+    "CREDENTIAL_USES",
+    "CRL",
+    "CRLS",
+    "GROUP",
+    "GROUPS",
+    "ISSUANCES_OPEN",
+    "ISSUANCE_OF_ORDER",
+    "KEY_BLOCKED",
+    "MOUNT",
+    "MOUNTS",
+    "OPEN_ORDERS_OF_CREDENTIAL",
+    "OPEN_ORDERS_OF_OWNER",
+    "ORDER",
+    "ORDERS",
+    "ORDERS_EXPIRED",
+    "ORDERS_OF_AUTHORIZATION",
+    "ORDERS_OF_OWNER",
+    "ORDERS_STUCK",
+    "ORDER_BY_REFERENCE",
+    "ORGANISATION",
+    "PRODUCT",
+    "PRODUCTS",
+    "PRODUCT_VERSION",
+    "REPLACED",
+    "REPLAY_SECONDS",
+    "REVOKED",
+    "SERVICE_KEYS",
+    "UNAUDITED",
+    "USER",
+    "USERS",
+    "AuditRow",
+    "CertificateStatus",
+    "Committed",
+    "Conflict",
+    "Entity",
+    "Job",
+    "Query",
+    "Row",
+    "ServiceKey",
+    "Step",
+    "Store",
+    "StoreUnavailable",
+    "StoredAuthority",
+    "StoredCertificate",
+    "Unit",
+    "Value",
+    "stored_certificate",
+    "translate_conflict",
+]
+
+T = TypeVar("T")
+
+
+class Conflict(Exception):
+    """A guard of the unit did not hold, or a unique value is taken; nothing of the unit was written."""
+
+    def __init__(self, statement: str, index: str | None = None) -> None:
+        """`statement` names the guard or write that failed, `index` the unique index where it was that."""
+        super().__init__(statement if index is None else f"{statement}: {index}")
+        self.statement = statement
+        self.index = index
+
+
+class StoreUnavailable(Exception):
+    """The store cannot write now (disk full, connection lost): nothing of the unit was acknowledged."""
+
+
+class Store(Protocol):
+    """Durable memory. Implemented in gateway/store."""
+
+    @property
+    def replay(self) -> ReplayGuard:
+        """Single use of nonces, shared by every server object on this store."""
+        ...
+
+    @property
+    def configuration_epoch(self) -> int:
+        """Grows with every commit of a unit that changes what caches hold."""
+        ...
+
+    async def one(self, query: Query[T], *parameters: Value) -> T | None:
+        """The value of the first row, or None."""
+        ...
+
+    async def many(self, query: Query[T], *parameters: Value) -> list[T]:
+        """The values of all rows, in the order of the statement."""
+        ...
+
+    async def commit(self, unit: Unit) -> Committed:
+        """Write the unit durably. Raises Conflict (nothing written) or StoreUnavailable (nothing acknowledged)."""
+        ...
+
+    async def lease_jobs(self, kinds: tuple[str, ...], now: datetime, seconds: int, limit: int) -> list[Job]:
+        """Take due jobs of these kinds under a lease of so many seconds; committed before it returns."""
+        ...
+
+
+def translate_conflict(conflict: Conflict, guards: dict[str, Problem]) -> Problem:
+    """The Problem that a missed guard means to the client; the conflict itself when nobody said."""
+    # An index says more than the statement that ran into it; either may be named.
+    problem = guards.get(conflict.index or "") or guards.get(conflict.statement)
+    if problem is None:
+        raise conflict
+    return problem

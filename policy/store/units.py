@@ -1,0 +1,303 @@
+"""Unit: guards and writes that happen together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ca_core.clock import epoch_seconds
+from ca_core.issuance import IssuedCertificate
+from ca_core.ledger import CertificateEvent, Issuance, IssuanceStage, PublishedCRL, serial_hex
+from ca_core.status import CertificateState
+from policy.account import Account, Group, Organisation, User
+from policy.audit import AuditEvent, Checkpoint, leaf
+from policy.credential import Credential
+from policy.mount import Mount
+from policy.order import Authorization, Order
+from policy.product import Product
+from policy.sealing import fingerprint
+from policy.store.values import Job, ServiceKey, StoredAuthority, StoredCertificate
+
+Value = str | int | bytes | float | None
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Step:
+    """One statement of a unit. A guard (`must`) has to return or change exactly one row."""
+
+    statement: str
+    parameters: tuple[Value, ...]
+    must: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Proof that a unit is on disk; ca_core asks it before it signs (`covers`)."""
+
+    intents: frozenset[str]
+    epoch: int
+
+    def covers(self, intent: str) -> bool:
+        """Whether the issuance with this identifier was reserved in the unit."""
+        return intent in self.intents
+
+
+class Unit:
+    """Guards and writes that happen together or not at all. Serialises: statement names and plain parameters only.
+
+    It is also the `Ledger` of ca_core, which appends to it what a CA must have written down.
+    """
+
+    __slots__ = ("_recorded", "configuration", "intents", "steps")
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.intents: list[str] = []
+        self._recorded: dict[int, IssuedCertificate] = {}
+        self.configuration = False
+        """Whether the unit changes what caches hold: the commit then raises the configuration epoch."""
+
+    def must(self, statement: str, *parameters: Value) -> None:
+        """Append a guard: a statement that has to return or change exactly one row."""
+        self.steps.append(Step(statement, parameters, True))
+
+    def write(self, statement: str, *parameters: Value) -> None:
+        """Append a write, whatever number of rows it changes."""
+        self.steps.append(Step(statement, parameters, False))
+
+    # -- entities: `insert` a first version, `save` the next one (a guard: the version before must be there)
+
+    def insert(self, entity: Entity) -> None:
+        """Write a new entity. A taken key or unique value is a Conflict."""
+        table, columns, _ = _TABLES[type(entity)]
+        # A new account or credential makes nothing stale; a new product version or mount does.
+        self.configuration |= isinstance(entity, Product | Mount | ServiceKey | StoredAuthority)
+        self.write(f"{table}_insert", *columns(entity), entity.version, _encode(entity).decode())
+
+    def save(self, entity: Entity) -> None:
+        """Write the next version of an entity; the version before it must be the stored one, else Conflict."""
+        table, columns, cached = _TABLES[type(entity)]
+        self.configuration |= cached
+        self.must(f"{table}_save", *columns(entity), entity.version, _encode(entity).decode())
+
+    # -- guards
+
+    def credential_active(self, credential: str, now: datetime) -> None:
+        """The credential is active, begun and not expired, now, inside the transaction."""
+        self.must("credential_active", credential, epoch_seconds(now))
+
+    def credential_spend(self, credential: str, now: datetime) -> None:
+        """As credential_active, and one use of its use limit is taken."""
+        self.must("credential_spend", credential, epoch_seconds(now))
+
+    def account_valid(self, account: str) -> None:
+        """The ACME account is valid."""
+        self.must("account_valid", account)
+
+    def product_active(self, product: str) -> None:
+        """The newest version of the product is active."""
+        self.must("product_active", product)
+
+    def mount_active(self, mount: str) -> None:
+        """The mount is there and active."""
+        self.must("mount_active", mount)
+
+    def key_not_blocked(self, spki: bytes) -> None:
+        """The public key is not on the list of blocked keys."""
+        self.must("key_not_blocked", fingerprint(spki))
+
+    # -- audit
+
+    def audit(self, event: AuditEvent) -> None:
+        """Append an event to the audit stream, which is the outbox as well."""
+        self.write("audit_append", epoch_seconds(event.at), event.tag, event.object, leaf(event))
+
+    # -- Ledger of ca_core
+
+    def reserve(self, issuance: Issuance) -> None:
+        """Write the intent to sign: serial, TBS, order. One per order, by index."""
+        self.intents.append(issuance.id)
+        self.write("issuance_insert", issuance.id, issuance.order, issuance.stage, _encode(issuance).decode())
+
+    def finish_issuance(self, issuance_id: str, stage: IssuanceStage) -> None:
+        """Move an issuance from reserved to signed or void; a Conflict when somebody else did."""
+        self.must("issuance_finish", issuance_id, stage)
+
+    def record(self, certificate: IssuedCertificate) -> None:
+        """ca_core's half of commit 2: the issuance is signed; `certificate()` writes the row with the order's facts."""
+        self._recorded[certificate.serial] = certificate
+        self.finish_issuance(serial_hex(certificate.serial), IssuanceStage.SIGNED)
+
+    def certificate(self, stored: StoredCertificate, der: bytes) -> None:
+        """Write a certificate with the facts of its order."""
+        self.write(
+            "certificate_insert",
+            stored.serial,
+            stored.issuer_id,
+            stored.order,
+            stored.credential,
+            stored.spki_sha256,
+            stored.sha256,
+            epoch_seconds(stored.not_after),
+            " ".join(str(name) for name in stored.names) or " ".join(value for _, value in stored.subject),
+            _encode(stored).decode(),
+            der,
+        )
+
+    def change(self, event: CertificateEvent, allowed: tuple[CertificateState, ...]) -> None:
+        """Change a certificate's state; a Conflict unless it is in one of the allowed states.
+
+        Without allowed states it is the first one, of a certificate that this very unit records.
+        """
+        serial = serial_hex(event.serial)
+        if not allowed:
+            issued = self._recorded[event.serial]
+            self.write(
+                "certificate_status_insert",
+                serial,
+                event.issuer_id,
+                issued.shard,
+                event.state,
+                epoch_seconds(event.at),
+                epoch_seconds(issued.not_after),
+            )
+            return
+        invalidity = epoch_seconds(event.invalidity_date) if event.invalidity_date else None
+        reason = event.reason.value if event.reason else None
+        at = epoch_seconds(event.at)
+        self.must(
+            "certificate_status_change",
+            serial,
+            event.issuer_id,
+            event.state,
+            reason,
+            at,
+            invalidity,
+            msgspec.json.encode(allowed).decode(),
+        )
+        self.write("certificate_event_append", serial, event.issuer_id)
+
+    def publish_crl(self, crl: PublishedCRL) -> None:
+        """Replace the CRL of a shard; its number must be greater than the one before."""
+        self.must(
+            "crl_publish",
+            crl.issuer_id,
+            crl.shard,
+            crl.number,
+            crl.der,
+            epoch_seconds(crl.this_update),
+            epoch_seconds(crl.next_update),
+        )
+
+    # -- the rest
+
+    def block_key(self, spki: bytes, reason: str, at: datetime) -> None:
+        """Never again a certificate for this public key."""
+        self.write("key_block", fingerprint(spki), reason, epoch_seconds(at))
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Write a signed checkpoint; one per tree size."""
+        self.write("checkpoint_insert", checkpoint.size, _encode(checkpoint).decode())
+
+    def schedule(self, kind: str, of: str, due: datetime) -> None:
+        """Have a job done at `due`, or earlier when it is due earlier already."""
+        self.write("job_schedule", kind, of, epoch_seconds(due))
+
+    def job_done(self, job: Job) -> None:
+        """Remove a job, if its lease is still ours."""
+        self.must("job_done", job.kind, job.object, job.fence)
+        # It stays when it was scheduled again in the meantime.
+        self.write("job_forget", job.kind, job.object)
+
+    def job_again(self, job: Job, due: datetime) -> None:
+        """Give a job back, to be done at `due`, if its lease is still ours."""
+        self.must("job_again", job.kind, job.object, job.fence, epoch_seconds(due))
+
+
+Entity = (
+    Order
+    | Authorization
+    | Account
+    | Credential
+    | Product
+    | Mount
+    | User
+    | Group
+    | Organisation
+    | ServiceKey
+    | StoredAuthority
+)
+
+REPLAY_SECONDS = 15 * 60
+"""How long after its end an order still answers to its client's reference (a lost answer is asked for again)."""
+
+
+def _seconds(at: datetime | None) -> int | None:
+    return None if at is None else epoch_seconds(at)
+
+
+_TABLES: dict[type, tuple[str, Callable[[Any], tuple[Value, ...]], bool]] = {
+    Order: (
+        "order",
+        lambda o: (
+            o.id,
+            o.status,
+            o.owner,
+            o.credential,
+            o.mount,
+            o.reference,
+            o.replaces,
+            epoch_seconds(o.created),
+            epoch_seconds(o.updated),
+            epoch_seconds(o.expires),
+        ),
+        False,
+    ),
+    Authorization: (
+        "authorization",
+        lambda a: (
+            a.id,
+            a.owner,
+            a.identifier.type,
+            a.identifier.value,
+            int(a.wildcard),
+            a.status,
+            epoch_seconds(a.expires),
+        ),
+        False,
+    ),
+    Account: (
+        "account",
+        lambda a: (a.id, a.mount, a.credential, a.status, a.thumbprint, fingerprint(a.spki)),
+        True,
+    ),
+    Credential: (
+        "credential",
+        lambda c: (
+            c.id,
+            c.type,
+            c.identifier,
+            c.state,
+            c.user,
+            c.group,
+            " ".join(c.products),
+            _seconds(c.not_before),
+            _seconds(c.expires),
+            c.use_limit,
+        ),
+        True,
+    ),
+    Product: ("product", lambda p: (p.name, p.state), True),
+    Mount: ("mount", lambda m: (m.key, int(m.active)), True),
+    User: ("user", lambda u: (u.name,), True),
+    Group: ("group", lambda g: (g.name,), True),
+    Organisation: ("organisation", lambda o: (o.name,), True),
+    StoredAuthority: ("authority", lambda a: (a.name,), True),
+    ServiceKey: ("service_key", lambda k: (k.purpose, k.issuer), True),
+}

@@ -1,0 +1,128 @@
+"""Stored values that are the store's own: certificates and their states, service keys, CAs, jobs, audit rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ca_core.issuance import IssuedCertificate
+from ca_core.ledger import serial_hex
+from ca_core.names import Identifier, Subject
+from ca_core.status import CertificateState, RevocationReason
+from policy.ids import CredentialId
+from policy.order import Order
+from policy.sealing import fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCertificate:
+    """A certificate as it was issued; what became of it is a `CertificateStatus`."""
+
+    serial: str
+    issuer_id: str
+    issuer: str
+    order: str
+    owner: str
+    credential: CredentialId
+    mount: str
+    product: str
+    subject: Subject
+    names: tuple[Identifier, ...]
+    not_before: datetime
+    not_after: datetime
+    key_type: str
+    spki_sha256: str
+    sha256: str
+    profile: str
+    profile_version: int
+    shard: int
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateStatus:
+    """The current state of a certificate: the newest of its events."""
+
+    issuer_id: str
+    serial: str
+    state: CertificateState
+    reason: RevocationReason | None
+    at: datetime
+    invalidity_date: datetime | None
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceKey:
+    """A key that the service itself uses: purpose ("tls", "ocsp"), for which issuer, its label in the key store."""
+
+    purpose: str
+    issuer: str
+    label: str
+    certificate: bytes
+    chain: tuple[bytes, ...]
+    not_after: datetime
+    created: datetime
+    names: tuple[Identifier, ...] = ()
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAuthority:
+    """A CA of ours: its certificate, those above it, the label of its key, its number of CRL shards (for good)."""
+
+    name: str
+    label: str
+    certificate: bytes
+    intermediates: tuple[bytes, ...]
+    root: bytes
+    shards: int
+    created: datetime
+    transcript: dict[str, str]
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One thing to be done later, under a lease: `fence` grows with each lease, so that a late worker's write fails."""
+
+    kind: str
+    object: str
+    due: datetime
+    fence: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One leaf of the audit tree at its place."""
+
+    seq: int
+    leaf: bytes
+
+
+def stored_certificate(
+    order: Order, issued: IssuedCertificate, key_type: str, credential: CredentialId
+) -> StoredCertificate:
+    """The row of a freshly signed certificate, with the facts of its order."""
+    return StoredCertificate(
+        serial=serial_hex(issued.serial),
+        issuer_id=issued.issuer_id,
+        issuer=issued.issuer,
+        order=order.id,
+        owner=order.owner,
+        credential=credential,
+        mount=order.mount,
+        product=order.product,
+        subject=issued.subject,
+        names=issued.names,
+        not_before=issued.not_before,
+        not_after=issued.not_after,
+        key_type=key_type,
+        spki_sha256=fingerprint(issued.spki),
+        sha256=fingerprint(issued.der),
+        profile=issued.profile_name,
+        profile_version=issued.profile_version,
+        shard=issued.shard,
+        replaces=order.replaces,
+    )
