@@ -52,6 +52,7 @@ from policy.mount import Mount
 from policy.placing import Placing
 from policy.problems import Problem
 from policy.publication import Publication, PublicationSettings, is_root
+from policy.recovery import Recovery
 from policy.registering import Registering
 from policy.registration import Parts, RegistrationAuthority
 from policy.renewal import Renewal
@@ -88,7 +89,7 @@ class Core:
     ra: RegistrationAuthority
     authorities: Authorities
     validating: Validating
-    fulfilment: Fulfilment
+    recovery: Recovery
     approval: Approval
     revocation: Revocation
     publication: Publication
@@ -194,7 +195,7 @@ async def put_together(
         ra=RegistrationAuthority(parts),
         authorities=authorities,
         validating=validating,
-        fulfilment=fulfilment,
+        recovery=Recovery(store, ca, fulfilment, clock),
         approval=Approval(store, fulfilment, clock),
         revocation=revocation,
         publication=publication,
@@ -269,7 +270,7 @@ class Running:
         if not self.core.ca.issuers:
             raise StateMissing("there is no CA yet: run certgate quickstart, or certgate ca create")
         self.server.bind()
-        finished = await self.core.fulfilment.finish_open()
+        finished = await self.core.recovery.finish_open()
         if finished:
             _log.warning("finished issuances that were interrupted", count=finished)
         await self.replace_certificate()

@@ -116,7 +116,7 @@ class Worker:
         """Finish orders whose second commit failed while the store could not write."""
         before = self._core.clock() - timedelta(seconds=STUCK_SECONDS)
         for order in await self._core.store.many(ORDERS_STUCK, int(before.timestamp()), 100):
-            await self._core.fulfilment.finish_order(order.id)
+            await self._core.recovery.finish_order(order.id)
 
     async def _expire(self) -> None:
         """Write down that open orders whose time is over have ended."""

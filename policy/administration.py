@@ -26,7 +26,7 @@ from policy.credential import (
     SecretForm,
     StoredSecret,
 )
-from policy.ids import CredentialId, new_id
+from policy.ids import CredentialId, new_id, short_id
 from policy.mount import LABEL, Mount
 from policy.problems import Forbidden, Malformed, OrderConflict, UnknownProduct
 from policy.product import Product, ProductState
@@ -121,7 +121,7 @@ class Administration:
         credential = Credential(
             id=credential_id,
             type=new.type,
-            identifier=new.identifier or f"cg-{new.type}-{new_id()[:12]}",
+            identifier=new.identifier or f"cg-{new.type}-{short_id()}",
             user=new.user,
             group=new.group,
             products=new.products,

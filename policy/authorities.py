@@ -11,7 +11,7 @@ from ca_core.issuer import Issuer
 from ca_core.keys import KeyExists, KeyStore
 from ca_core.names import Subject
 from policy.audit import AuditEvent, AuditTag
-from policy.ids import new_id
+from policy.ids import short_id
 from policy.problems import Malformed, OrderConflict
 from policy.store import AUTHORITIES, Conflict, Store, StoredAuthority, Unit
 
@@ -45,7 +45,7 @@ class Authorities:
         self, name: str, subject: Subject, key_type: str, validity: timedelta, actor: str
     ) -> StoredAuthority:
         """A new root with its key. Raises Malformed for a key type or subject that cannot be, OrderConflict."""
-        label = f"ca-{name}-{new_id()[:8]}"
+        label = f"ca-{name}-{short_id()}"
         created = await _said(create_root(self._keystore, label, subject, key_type, validity, self._clock))
         return await self._write(name, label, created, (), created.certificate_der, 1, actor)
 
@@ -64,7 +64,7 @@ class Authorities:
         above = (await self.load()).get(root)
         if above is None or above.root_der != above.certificate_der:
             raise Malformed(f'there is no root CA "{root}"')
-        label = f"ca-{name}-{new_id()[:8]}"
+        label = f"ca-{name}-{short_id()}"
         created = await _said(
             create_issuing(self._keystore, label, subject, key_type, validity, self._clock, above, crl=True)
         )

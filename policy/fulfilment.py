@@ -7,7 +7,7 @@
 
 The guards of commit 1 are where a revocation bites: nothing begins to be signed after it (DESIGN.md section 3). What
 was past commit 1 when the process ended is signed again from its recorded bytes; signatures are deterministic, so it
-is the identical certificate.
+is the identical certificate (policy/recovery.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
 from ca_core.csr import CertificationRequest
 from ca_core.issuance import Decision, IssuanceRequest, IssuedCertificate, Prepared
-from ca_core.ledger import Issuance, IssuanceStage, serial_hex
+from ca_core.ledger import IssuanceStage, serial_hex
 from ca_core.names import common_name
 from policy.audit import AuditEvent, AuditTag
 from policy.authorizing import Authorizing
@@ -41,6 +41,7 @@ from policy.order import (
     advance,
 )
 from policy.problems import (
+    AlreadyReplaced,
     BadPublicKey,
     Forbidden,
     NotReady,
@@ -57,8 +58,6 @@ from policy.sealing import fingerprint
 from policy.store import (
     ACCOUNT_KEY_IN_USE,
     CREDENTIAL,
-    ISSUANCE_OF_ORDER,
-    ISSUANCES_OPEN,
     KEY_BLOCKED,
     ORDER,
     Conflict,
@@ -108,6 +107,8 @@ class Fulfilment:
             raise NotReady("the order has expired: place a new one")
         product = await self._catalogue.product_version(order.product, order.product_version)
         trace, prepared = await self._decide(principal.credential, order, product, request)
+        if fresh:
+            unit.reference_free(order, now)
         self._guard(unit, principal.credential, order, request, now)
         why_held = needs_approval(Case(product, principal.credential, order.identifiers))
         if why_held:
@@ -228,10 +229,10 @@ class Fulfilment:
         try:
             issued = await self._ca.sign(token, receipt)
         except Problem as problem:
-            return await self._void(processing, token.id, problem, actor)
-        return await self._record(processing, issued, request.key_type, actor)
+            return await self.void(processing, token.id, problem, actor)
+        return await self.record(processing, issued, request.key_type, actor)
 
-    async def _record(self, order: Order, issued: IssuedCertificate, key_type: str, actor: str) -> Order:
+    async def record(self, order: Order, issued: IssuedCertificate, key_type: str, actor: str) -> Order:
         """Commit 2. When the store fails now, the order stays `processing` and recovery finishes it."""
         now = self._clock()
         serial = serial_hex(issued.serial)
@@ -281,7 +282,11 @@ class Fulfilment:
     async def _conflicted(self, conflict: Conflict, order: Order, request: CertificationRequest) -> Order:
         """A guard was missed: another finalize was first, or somebody was revoked meanwhile."""
         now_stored = await self._store.one(ORDER, order.id)
-        if now_stored is not None and now_stored.status is not order.status and conflict.statement in _RACED:
+        if (
+            now_stored is not None
+            and now_stored.status is not order.status
+            and not _RACED.isdisjoint((conflict.statement, conflict.index))
+        ):
             return self._again(now_stored, request)
         raise translate_conflict(conflict, GUARD_PROBLEMS) from conflict
 
@@ -289,7 +294,7 @@ class Fulfilment:
         found = await self._store.one(ORDER, order.id)
         return order if found is None else found
 
-    async def _void(self, order: Order, issuance: str, problem: Problem, actor: str) -> Order:
+    async def void(self, order: Order, issuance: str, problem: Problem, actor: str) -> Order:
         """Signing failed for good: the serial is void, the order ends, and both are written down together."""
         now = self._clock()
         failed = advance(order, OrderEvent.FAIL, now, problem=StoredProblem.of(problem))
@@ -305,64 +310,24 @@ class Fulfilment:
             return await self._stored(order)
         return failed
 
-    async def _void_orphan(self, issuance: Issuance) -> None:
-        unit = Unit()
-        unit.finish_issuance(issuance.id, IssuanceStage.VOID)
-        tag, actor = AuditTag.ISSUANCE_VOIDED, "system:recovery"
-        unit.audit(AuditEvent(tag, self._clock(), actor, f"issuance:{issuance.id}", {"order": issuance.order}))
-        await self._store.commit(unit)
 
-    # ----------------------------------------------------------------- recovery
+_RACED = frozenset({"order_save", "issuance_insert", "issuance_order", "order_reference"})
 
-    async def finish_open(self, limit: int = 1000) -> int:
-        """Finish issuances that a crash left between its two commits; how many there were.
-
-        Called at start, before a port opens, and by the worker for what a failing store left. The decision was
-        recorded in commit 1, so what was decided is what is signed.
-        """
-        finished = 0
-        for issuance in await self._store.many(ISSUANCES_OPEN, limit):
-            if await self._finish(issuance):
-                finished += 1
-        return finished
-
-    async def finish_order(self, order_id: str) -> None:
-        """As finish_open, for one order."""
-        issuance = await self._store.one(ISSUANCE_OF_ORDER, order_id)
-        if issuance is not None:
-            await self._finish(issuance)
-
-    async def _finish(self, issuance: Issuance) -> bool:
-        order = await self._store.one(ORDER, issuance.order)
-        if order is None or order.status is not OrderStatus.PROCESSING or order.request is None:
-            # A key of the service's own (it makes a new one), never an order: those are reserved with their status.
-            await self._void_orphan(issuance)
-            return True
-        try:
-            issued = await self._ca.resume(issuance)
-        except Problem as problem:
-            await self._void(order, issuance.id, problem, "system:recovery")
-            return True
-        unit = Unit()
-        tag, now = AuditTag.ISSUANCE_RESUMED, self._clock()
-        unit.audit(AuditEvent(tag, now, "system:recovery", f"issuance:{issuance.id}", {"order": order.id}))
-        await self._store.commit(unit)
-        await self._record(order, issued, order.request.key_type, "system:recovery")
-        return True
-
-
-_RACED = frozenset({"order_save", "issuance_insert", "order_insert"})
-
-GUARD_PROBLEMS: dict[str, Problem] = {
-    "credential_active": Forbidden("the credential is not active any more"),
-    "credential_spend": Forbidden("the credential is not active any more, or used up"),
-    "account_valid": Forbidden("the account is not valid any more"),
-    "product_active": UnknownProduct("the product is not active any more"),
-    "mount_active": Forbidden("this door is closed"),
-    "key_not_blocked": BadPublicKey("this public key was reported as compromised and is blocked: make a new key pair"),
-    "order_save": OrderConflict("the order was changed at the same time: look at it again"),
-    "order_insert": OrderConflict("the same request is being served already: ask again"),
-    "issuance_insert": OrderConflict("the order is being served already: ask again"),
+GUARD_PROBLEMS: dict[str, tuple[type[Problem], str]] = {
+    "credential_active": (Forbidden, "the credential is not active any more"),
+    "credential_spend": (Forbidden, "the credential is not active any more, or used up"),
+    "account_valid": (Forbidden, "the account is not valid any more"),
+    "product_active": (UnknownProduct, "the product is not active any more"),
+    "mount_active": (Forbidden, "this door is closed"),
+    "key_not_blocked": (
+        BadPublicKey,
+        "this public key was reported as compromised and is blocked: make a new key pair",
+    ),
+    "order_save": (OrderConflict, "the order was changed at the same time: look at it again"),
+    "reference_free": (OrderConflict, "the same request is being served already: ask again"),
+    "order_reference": (OrderConflict, "the same request is being served already: ask again"),
+    "not_replaced": (AlreadyReplaced, "the certificate named by replaces has a successor already"),
+    "issuance_order": (OrderConflict, "the order is being served already: ask again"),
 }
 """What a missed guard of commit 1 means to the client."""
 

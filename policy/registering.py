@@ -126,10 +126,10 @@ class Registering:
             raise translate_conflict(
                 conflict,
                 {
-                    "mount_active": Forbidden("this directory is closed"),
-                    "credential_spend": Forbidden("the credential is not active, or used up"),
-                    "account_insert": OrderConflict("this key belongs to an account already"),
-                    "account_save": OrderConflict("the account was changed at the same time: try again"),
+                    "mount_active": (Forbidden, "this directory is closed"),
+                    "credential_spend": (Forbidden, "the credential is not active, or used up"),
+                    "account_thumbprint": (OrderConflict, "this key belongs to an account already"),
+                    "account_save": (OrderConflict, "the account was changed at the same time: try again"),
                 },
             ) from conflict
 

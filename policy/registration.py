@@ -231,6 +231,9 @@ class RegistrationAuthority:
             return known
         unit = Unit()
         order = await self._parts.placing.draft(principal, new, unit)
+        unit.reference_free(order, self._clock())
+        if order.replaces is not None:
+            unit.not_replaced(order.replaces)
         unit.insert(order)
         unit.credential_active(principal.credential.id, self._clock())
         if order.account is not None:

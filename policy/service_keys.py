@@ -22,7 +22,7 @@ from ca_core.ledger import serial_hex
 from ca_core.names import Identifier, Subject
 from ca_core.profile import CertificateProfile
 from policy.audit import AuditEvent, AuditTag
-from policy.ids import CredentialId, new_id
+from policy.ids import CredentialId, new_id, short_id
 from policy.problems import OrderConflict
 from policy.sealing import fingerprint
 from policy.store import SERVICE_KEYS, Conflict, ServiceKey, Store, StoredCertificate, Unit
@@ -94,7 +94,7 @@ class ServiceKeys:
         Raises OrderConflict when another server object was first.
         """
         now = self._clock()
-        label = f"{purpose}-{issuer}-{new_id()[:8]}"
+        label = f"{purpose}-{issuer}-{short_id()}"
         signer = await self._keystore.create(label, KEY_TYPE)
         prepared = self._ca.prepare(IssuanceRequest(issuer, PROFILES[purpose], signer.spki, KEY_TYPE, subject, names))
         order = f"service-{new_id()}"

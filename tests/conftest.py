@@ -88,6 +88,11 @@ class House:
     validators: dict[str, FakeValidator]
     caa: FakeCAA
 
+    @property
+    def fulfilment(self) -> Fulfilment:
+        """The one part of the registration authority that tests interrupt half way."""
+        return self.core.ra._parts.fulfilment
+
     async def credential(self, kind: str = "acme", product: str = "tls", **more: object) -> CreatedCredential:
         """A credential of that type for that product."""
         new = NewCredential(CredentialType(kind), "alice", "ops", (product,), **more)  # type: ignore[arg-type]

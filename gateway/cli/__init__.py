@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from gateway import __version__
 
@@ -31,7 +32,7 @@ EXIT_STATUSES = (
     "configuration; 3 the server or the store does not answer. Times are UTC, serials hexadecimal."
 )
 
-Actions = argparse._SubParsersAction[argparse.ArgumentParser]
+Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class CommandFailed(Exception):
@@ -119,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
         doctor,
         mount,
         order,
+        people,
         product,
         quickstart,
         serve,
@@ -128,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
     tree.add_argument("--version", action="version", version=f"certgate {__version__}")
     commands = tree.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (
-        quickstart, serve, doctor, config, ca, product, mount, credential, order, certificate, audit, db,
+        quickstart, serve, doctor, config, ca, product, mount, people, credential, order, certificate, audit, db,
     ):  # fmt: skip
         module.add(commands)
     return tree

@@ -55,9 +55,8 @@ def verify(options: argparse.Namespace) -> int:
         for problem in found["problems"]:
             print(problem)
         outcome = f"{len(found['problems'])} problems" if found["problems"] else "the log is whole"
-        print(
-            f"{outcome}: {found['events']} events, {found['sealed']} of them sealed by {found['checkpoints']} checkpoints"
-        )
+        sealed = f"{found['sealed']} of them sealed by {found['checkpoints']} checkpoints"
+        print(f"{outcome}: {found['events']} events, {sealed}")
     return REFUSED if found["problems"] else OK
 
 

@@ -266,9 +266,7 @@ def preview(options: argparse.Namespace) -> int:
             "mounts open through it": found["open_mounts"],
         }
     )
-    print(
-        f"Its {found['live_certificates']} live certificates would stay valid, unless --cascade REASON revokes them too."
-    )
+    print(f"Its {found['live_certificates']} live certificates stay valid, unless --cascade REASON revokes them too.")
     return OK
 
 

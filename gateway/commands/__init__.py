@@ -18,9 +18,12 @@ Command = Callable[..., Awaitable[Any]]
 
 def commands_of(core: Core) -> Mapping[str, Command]:
     """Every command, bound to this core."""
-    from gateway.commands import audit, catalogue, certificates, credentials, orders, system
+    from gateway.commands.audit import COMMANDS as AUDIT
+    from gateway.commands.catalogue import COMMANDS as CATALOGUE
+    from gateway.commands.certificates import COMMANDS as CERTIFICATES
+    from gateway.commands.credentials import COMMANDS as CREDENTIALS
+    from gateway.commands.orders import COMMANDS as ORDERS
+    from gateway.commands.system import COMMANDS as SYSTEM
 
-    functions: dict[str, Command] = {}
-    for module in (audit, catalogue, certificates, credentials, orders, system):
-        functions |= module.COMMANDS
+    functions = {**AUDIT, **CATALOGUE, **CERTIFICATES, **CREDENTIALS, **ORDERS, **SYSTEM}
     return {name: partial(function, core) for name, function in functions.items()}

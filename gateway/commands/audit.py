@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from gateway.commands.plain import event_value, moment, page_size
+from gateway.commands.telling import telling
 from policy.audit import Checkpoint, Frontier, leaf, leaf_hash, note
 from policy.sealer import ORIGIN
 from policy.store import CHECKPOINT
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from gateway.admin import Progress
     from gateway.app import Core
     from gateway.commands import Command
-
-TELL_SECONDS = 0.25
 
 
 async def page(core: Core, *, actor: str, after: int = 0, limit: int = 500) -> dict[str, Any]:
@@ -57,18 +54,11 @@ async def verify(core: Core, *, actor: str, progress: Progress) -> dict[str, Any
         nonlocal done
         done = events
 
-    async def tell() -> None:
-        while True:
-            await asyncio.sleep(TELL_SECONDS)
-            await progress(f"{done} of {total} events verified")
+    async def said() -> str:
+        return f"{done} of {total} events verified"
 
-    telling = asyncio.create_task(tell())
-    try:
+    async with telling(progress, said):
         found = await core.sealer.verify(note_progress)
-    finally:
-        telling.cancel()
-        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-            await telling
     return {
         "events": found.events,
         "checkpoints": found.checkpoints,

@@ -1,7 +1,256 @@
-"""Commands about catalogue."""
+"""Commands about what may be had, where and by whom: products, mounts, users, groups.
+
+What is applied is checked as the server will use it, before it is written: a product by its issuer and profile, a
+mount by its door. `changes` says, key by key, what differs from what is there; with `dry_run` that is all.
+"""
 
 from __future__ import annotations
 
-from gateway.commands import Command
+from dataclasses import replace
+from ssl import PEM_cert_to_DER_cert
+from typing import TYPE_CHECKING, Any
 
-COMMANDS: dict[str, Command] = {}
+import msgspec
+
+from gateway.seeds import mount_of, product_of, read_toml
+from policy.account import Group, User
+from policy.credential import CredentialType
+from policy.mount import Mount
+from policy.problems import Malformed
+from policy.product import Product, ProductState
+from protocols import available
+from protocols.endpoint import Services
+
+if TYPE_CHECKING:
+    from gateway.app import Core
+    from gateway.commands import Command
+
+
+# --------------------------------------------------------------------------- products
+
+
+async def product_list(core: Core, *, actor: str) -> list[dict[str, Any]]:
+    """The newest version of every product, in short."""
+    return [
+        {
+            "name": one.name,
+            "version": one.version,
+            "state": one.state.value,
+            "title": one.title,
+            "issuer": one.issuer,
+            "profile": one.profile.name,
+            "protocols": list(one.protocols),
+            "approval": one.approval,
+        }
+        for one in await core.inventory.products()
+    ]
+
+
+async def product_show(core: Core, *, name: str, actor: str, version: int | None = None) -> dict[str, Any]:
+    """Everything about a product, in the form in which a file has it. Raises UnknownProduct."""
+    return _plain(await core.inventory.product(name, version))
+
+
+async def product_apply(
+    core: Core, *, text: str, actor: str, source: str = "the product", dry_run: bool = False
+) -> dict[str, Any]:
+    """Make what a TOML text says the newest version of its product. Raises Malformed, OrderConflict."""
+    product = product_of(read_toml(text, source), source)
+    await _check_product(core, product, source)
+    current = next((one for one in await core.inventory.products() if one.name == product.name), None)
+    changes = _changes(_without_versions(current), _without_versions(product))
+    made = None
+    if changes and not dry_run:
+        made = await core.administration.apply_product(product, actor)
+    version = made.version if made else current.version if current else None
+    return {"name": product.name, "new": current is None, "changes": changes, "version": version}
+
+
+async def _check_product(core: Core, product: Product, source: str) -> None:
+    issuers = {one.name for one in await core.inventory.authorities()}
+    if product.issuer not in issuers:
+        raise Malformed(f'{source}: there is no CA "{product.issuer}"; there are {_list(issuers)}')
+    foreign = set(product.protocols) - set(CredentialType)
+    if foreign or not product.protocols:
+        raise Malformed(f"{source}: protocols are some of {_list(set(CredentialType))}, not {_list(foreign)}")
+    if product.issuer in core.ca.issuers:
+        try:
+            core.ca.check_profile(product.issuer, product.profile)
+        except ValueError as fault:
+            raise Malformed(f"{source}: {fault}") from fault
+
+
+async def product_state(core: Core, *, name: str, state: str, actor: str) -> dict[str, Any]:
+    """Activate, suspend or retire a product: a new version with that state. Raises UnknownProduct, Malformed."""
+    if state not in list(ProductState):
+        raise Malformed(f'"{state}" is no state of a product; there are {", ".join(ProductState)}')
+    changed = await core.administration.set_product_state(name, ProductState(state), actor)
+    return {"name": changed.name, "version": changed.version, "state": changed.state.value}
+
+
+# --------------------------------------------------------------------------- mounts
+
+
+async def mount_list(core: Core, *, actor: str) -> list[dict[str, Any]]:
+    """Every mount, closed ones too."""
+    return [{"key": one.key, **_plain(one)} for one in await core.inventory.mounts()]
+
+
+async def mount_show(core: Core, *, key: str, actor: str) -> dict[str, Any]:
+    """Everything about a mount, in the form in which a file has it. Raises Malformed."""
+    return _plain(await core.inventory.mount(key))
+
+
+async def mount_apply(
+    core: Core, *, text: str, actor: str, source: str = "the mount", dry_run: bool = False
+) -> dict[str, Any]:
+    """Open a door at a place, or change it, as a TOML text says. Raises Malformed, UnknownProduct, OrderConflict."""
+    table = read_toml(text, source)
+    if isinstance(table.get("anchors"), list):
+        table["anchors"] = [_anchor(one, source) for one in table["anchors"]]
+    if table.get("open_credential"):
+        table["open_credential"] = (await core.administration.credential(str(table["open_credential"]))).id
+    mount = mount_of(table, source)
+    _check_mount(core, mount, source)
+    return await _apply_mount(core, mount, actor, dry_run=dry_run)
+
+
+async def mount_activate(core: Core, *, key: str, active: bool, actor: str) -> dict[str, Any]:
+    """Open a mount again, or close it: a closed one is not served. Raises Malformed."""
+    mount = await core.inventory.mount(key)
+    return await _apply_mount(core, replace(mount, active=active), actor)
+
+
+async def _apply_mount(core: Core, mount: Mount, actor: str, *, dry_run: bool = False) -> dict[str, Any]:
+    current = next((one for one in await core.inventory.mounts() if one.key == mount.key), None)
+    changes = _changes(_without_versions(current), _without_versions(mount))
+    if changes and not dry_run:
+        await core.administration.apply_mount(mount, actor)
+    return {"key": mount.key, "new": current is None, "changes": changes, "active": mount.active}
+
+
+def _anchor(value: Any, source: str) -> Any:
+    """A trust anchor as PEM, which is what people have; the base64 of DER is what `mount show` writes."""
+    if not isinstance(value, str) or "BEGIN CERTIFICATE" not in value:
+        return value
+    try:
+        return PEM_cert_to_DER_cert(value.strip() + "\n")
+    except ValueError as fault:
+        raise Malformed(f"{source}: an anchor is no PEM certificate: {fault}") from fault
+
+
+def _check_mount(core: Core, mount: Mount, source: str) -> None:
+    """Let the door make its routes: what it refuses now would stop the next start of the server."""
+    doors = {one.name: one for one in available() if one.credential_form}
+    if mount.protocol not in doors:
+        raise Malformed(f'{source}: there is no door "{mount.protocol}"; there are {_list(set(doors))}')
+    if mount.issuer not in core.ca.issuers:
+        raise Malformed(f'{source}: there is no CA "{mount.issuer}" in use; there are {_list(set(core.ca.issuers))}')
+    server = core.config.server
+    settings = core.config.doors[mount.protocol]
+    try:
+        doors[mount.protocol].factory(
+            Services(core.ra, settings, server.base_url, server.mtls_url, server.status_url)
+        ).routes((mount,))
+    except ValueError as fault:
+        raise Malformed(f"{source}: {fault}") from fault
+
+
+# --------------------------------------------------------------------------- users and groups
+
+
+async def user_list(core: Core, *, actor: str) -> list[dict[str, Any]]:
+    """Every user, without passwords."""
+    return [
+        {key: value for key, value in _plain(one).items() if key != "password"} for one in await core.inventory.users()
+    ]
+
+
+async def user_apply(
+    core: Core,
+    *,
+    name: str,
+    groups: list[str],
+    actor: str,
+    roles: list[str] | None = None,
+    email: str | None = None,
+) -> dict[str, Any]:
+    """Make or change a user; a password that is there stays. Raises Malformed, OrderConflict."""
+    known = {one.name for one in await core.inventory.groups()}
+    unknown = set(groups) - known
+    if unknown:
+        raise Malformed(f"there is no group {_list(unknown)}; there are {_list(known)}")
+    current = next((one for one in await core.inventory.users() if one.name == name), None)
+    password = current.password if current else None
+    user = User(name, tuple(groups), tuple(roles or ()), email, password)
+    changed = await core.administration.apply_user(user, actor)
+    return {"name": name, "changed": changed is not None}
+
+
+async def group_list(core: Core, *, actor: str) -> list[dict[str, Any]]:
+    """Every group."""
+    return [_plain(one) for one in await core.inventory.groups()]
+
+
+async def group_apply(
+    core: Core,
+    *,
+    name: str,
+    actor: str,
+    organisation: str | None = None,
+    domains: list[str] | None = None,
+) -> dict[str, Any]:
+    """Make or change a group. Raises OrderConflict."""
+    changed = await core.administration.apply_group(Group(name, organisation, tuple(domains or ())), actor)
+    return {"name": name, "changed": changed is not None}
+
+
+# --------------------------------------------------------------------------- what differs
+
+
+def _plain(value: Product | Mount | User | Group) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain
+
+
+def _without_versions(value: Product | Mount | None) -> dict[str, Any]:
+    """What a person decides about: versions count themselves."""
+    if value is None:
+        return {}
+    plain = _plain(value)
+    del plain["version"]
+    if isinstance(plain.get("profile"), dict):
+        del plain["profile"]["version"]
+    return plain
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any], above: str = "") -> list[dict[str, Any]]:
+    """Key, old and new value of everything that differs; None stands for what is not there."""
+    found: list[dict[str, Any]] = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(after, dict) and (isinstance(before, dict) or before is None):
+            found += _changes(before or {}, after, f"{above}{key}.")
+        elif before != after:
+            found.append({"key": f"{above}{key}", "old": before, "new": after})
+    return found
+
+
+def _list(names: set[str]) -> str:
+    return ", ".join(f'"{name}"' for name in sorted(names)) or "none"
+
+
+COMMANDS: dict[str, Command] = {
+    "product.list": product_list,
+    "product.show": product_show,
+    "product.apply": product_apply,
+    "product.state": product_state,
+    "mount.list": mount_list,
+    "mount.show": mount_show,
+    "mount.apply": mount_apply,
+    "mount.activate": mount_activate,
+    "user.list": user_list,
+    "user.apply": user_apply,
+    "group.list": group_list,
+    "group.apply": group_apply,
+}

@@ -169,6 +169,21 @@ class SQLiteStore:
         """Read everything and check it; one line per fault found, none when all is well."""
         return await self._aside(lambda: _faults(self._search_reader))
 
+    def describe(self) -> dict[str, str | int | None]:
+        """Where the store is, how large it is, and of which versions it and its SQLite are."""
+        sizes = [os.path.getsize(name) if name and os.path.exists(name) else 0 for name in self._files()]
+        return {
+            "path": self._path,
+            "bytes": sizes[0],
+            "wal_bytes": sizes[1],
+            "schema_version": int(self._reader.pragma("user_version")),
+            "newest_schema_version": len(migrations()),
+            "sqlite_version": apsw.sqlite_lib_version(),
+        }
+
+    def _files(self) -> tuple[str, str]:
+        return (self._path, f"{self._path}-wal") if self._path is not None else ("", "")
+
     async def close(self) -> None:
         """Write what is waiting, take nothing more, and give the file free."""
         await self._commits.close()

@@ -76,6 +76,19 @@ INSERT INTO orders (
 UPDATE orders SET status = ?2, reference = ?6, replaces = ?7, updated = ?9, expires = ?10, version = ?11, body = ?12
 WHERE id = ?1 AND version = ?11 - 1 AND owner = ?3 AND credential = ?4 AND mount = ?5 AND created = ?8;
 
+-- name: reference_free
+-- One row when nothing answers to the reference; the same condition as order_by_reference.
+SELECT 1 WHERE NOT EXISTS (
+    SELECT 1 FROM orders
+    WHERE mount = ?1 AND credential = ?2 AND reference = ?3
+        AND (status NOT IN ('valid', 'invalid', 'cancelled') OR updated >= ?4)
+);
+
+-- name: not_replaced
+SELECT 1 WHERE NOT EXISTS (
+    SELECT 1 FROM orders WHERE replaces = ?1 AND replaces IS NOT NULL AND status NOT IN ('invalid', 'cancelled')
+);
+
 -- name: certificate_replaced
 SELECT EXISTS (
     SELECT 1 FROM orders WHERE replaces = ?1 AND replaces IS NOT NULL AND status NOT IN ('invalid', 'cancelled')

@@ -11,6 +11,7 @@ as JSON. Only what a statement needs is a column, so there is one place where a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -206,10 +207,11 @@ class Store(Protocol):
         ...
 
 
-def translate_conflict(conflict: Conflict, guards: dict[str, Problem]) -> Problem:
-    """The Problem that a missed guard means to the client; the conflict itself when nobody said."""
+def translate_conflict(conflict: Conflict, guards: Mapping[str, tuple[type[Problem], str]]) -> Problem:
+    """The Problem that a missed guard means to the client; raises the conflict itself when nobody said."""
     # An index says more than the statement that ran into it; either may be named.
-    problem = guards.get(conflict.index or "") or guards.get(conflict.statement)
-    if problem is None:
+    said = guards.get(conflict.index or "") or guards.get(conflict.statement)
+    if said is None:
         raise conflict
-    return problem
+    kind, detail = said
+    return kind(detail)

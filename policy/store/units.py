@@ -108,6 +108,16 @@ class Unit:
         """The mount is there and active."""
         self.must("mount_active", mount)
 
+    def reference_free(self, order: Order, now: datetime) -> None:
+        """No order answers to this reference: none that is open, none that ended within the replay window."""
+        if order.reference is not None:
+            since = epoch_seconds(now) - REPLAY_SECONDS
+            self.must("reference_free", order.mount, order.credential, order.reference, since)
+
+    def not_replaced(self, serial: str) -> None:
+        """No order that is open or valid replaces this certificate (RFC 9773 section 5)."""
+        self.must("not_replaced", serial)
+
     def key_not_blocked(self, spki: bytes) -> None:
         """The public key is not on the list of blocked keys."""
         self.must("key_not_blocked", fingerprint(spki))

@@ -96,6 +96,26 @@ async def test_parallel_enrolments_with_one_reference_give_one_certificate(house
     assert len({order.id for order in orders}) == 1
 
 
+async def test_a_request_that_was_read_before_its_twin_was_done_gives_no_second_certificate(house: House) -> None:
+    """The twin ended between reading and commit 1: no open order is in the way, but the reference is not free."""
+    principal = await est(house)
+    new = NewOrder(request=request(NAME), reference="r1")
+    decide, gate = house.fulfilment._decide, asyncio.Event()
+
+    async def slow(*arguments: Any) -> Any:
+        decision = await decide(*arguments)
+        await gate.wait()
+        return decision
+
+    house.fulfilment._decide = slow  # type: ignore[method-assign]
+    late = asyncio.create_task(house.core.ra.enroll(principal, new))
+    await asyncio.sleep(0.05)
+    house.fulfilment._decide = decide  # type: ignore[method-assign]
+    first = await house.core.ra.enroll(principal, new)
+    gate.set()
+    assert (await late).serial == first.serial
+
+
 async def test_a_reference_is_free_again_after_the_replay_window(house: House) -> None:
     """The same key enrolling anew later is a new order."""
     principal = await est(house)
@@ -153,14 +173,14 @@ async def test_what_is_revoked_between_judging_and_commit_1_stops_the_issuance(
 ) -> None:
     """The guard sits in commit 1: what was read before may be stale, what is written is not."""
     principal, order = await placed(house)
-    decide = house.core.fulfilment._decide
+    decide = house.fulfilment._decide
 
     async def decide_then_revoke(*arguments: Any) -> Any:
         decision = await decide(*arguments)
         await what(house, principal)
         return decision
 
-    monkeypatch.setattr(house.core.fulfilment, "_decide", decide_then_revoke)
+    monkeypatch.setattr(house.fulfilment, "_decide", decide_then_revoke)
     with pytest.raises((said, NotReady)):
         await house.core.ra.finalize(principal, order.id, request(NAME, key=KEY))
     assert await house.core.store.one(CERTIFICATE_OF_ORDER, order.id) is None
@@ -207,11 +227,11 @@ async def test_what_a_crash_left_between_the_commits_is_finished_with_the_identi
             await house.core.ra.finalize(principal, order.id, request(NAME))
     between = await house.core.ra.order(principal, order.id)
     assert between.status is OrderStatus.PROCESSING
-    assert await house.core.fulfilment.finish_open() == 1
+    assert await house.core.recovery.finish_open() == 1
     after = await house.core.ra.order(principal, order.id)
     assert after.status is OrderStatus.VALID
     assert (await house.core.ra.certificate_of(after)).der == signed[0].der
-    assert await house.core.fulfilment.finish_open() == 0
+    assert await house.core.recovery.finish_open() == 0
     assert (await house.core.sealer.verify()).problems == []
 
 
@@ -231,7 +251,7 @@ async def test_a_store_that_fails_at_commit_2_leaves_an_order_that_recovery_fini
         failure.setattr(house.core.store, "commit", failing)
         said = await house.core.ra.finalize(principal, order.id, request(NAME))
     assert said.status is OrderStatus.PROCESSING
-    await house.core.fulfilment.finish_order(order.id)
+    await house.core.recovery.finish_order(order.id)
     assert (await house.core.ra.order(principal, order.id)).status is OrderStatus.VALID
 
 

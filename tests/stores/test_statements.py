@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import apsw
 import pytest
@@ -52,6 +53,8 @@ def everything() -> Unit:
     unit.product_active("tls-server")
     unit.mount_active("rest/default")
     unit.key_not_blocked(b"key")
+    unit.reference_free(replace(values.order(), reference="r1"), NOW)
+    unit.not_replaced("00")
     unit.audit(values.audited())
     values.issue(unit, values.order(), 1)
     unit.finish_issuance(values.serial_of(1), IssuanceStage.VOID)

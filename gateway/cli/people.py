@@ -1,0 +1,83 @@
+"""certgate user, certgate group: list, apply."""
+
+from __future__ import annotations
+
+import argparse
+
+from gateway.cli import OK, Actions, json_option, noun, verb
+from gateway.cli.output import print_json, print_table
+from gateway.cli.talk import ask
+
+
+def add(commands: Actions) -> None:
+    """Add the commands to the tree."""
+    actions = noun(commands, "user", "who answers for credentials")
+    json_option(verb(actions, "list", list_users, "every user"))
+    one = verb(actions, "apply", apply_user, "make a user, or change one")
+    one.add_argument("name")
+    one.add_argument("--group", action="append", required=True, metavar="G", help="repeatable")
+    one.add_argument("--role", action="append", metavar="R", help="repeatable")
+    one.add_argument("--email", metavar="ADDRESS")
+    json_option(one)
+    actions = noun(commands, "group", "users and credentials that belong together")
+    json_option(verb(actions, "list", list_groups, "every group"))
+    one = verb(actions, "apply", apply_group, "make a group, or change one")
+    one.add_argument("name")
+    one.add_argument("--organisation", metavar="O")
+    one.add_argument("--domain", action="append", metavar="D", help="DNS suffix it may ask for; repeatable; none: any")
+    json_option(one)
+
+
+def list_users(options: argparse.Namespace) -> int:
+    """certgate user list"""
+    found = ask(options, "user.list")
+    if options.json:
+        print_json(found)
+        return OK
+    rows = [[one["name"], one["groups"], one["roles"], one["email"], one["active"]] for one in found]
+    print_table(rows, ["name", "groups", "roles", "e-mail", "active"])
+    return OK
+
+
+def apply_user(options: argparse.Namespace) -> int:
+    """certgate user apply"""
+    found = ask(
+        options,
+        "user.apply",
+        name=options.name,
+        groups=options.group,
+        roles=options.role,
+        email=options.email,
+    )
+    return _say(options, "user", found)
+
+
+def list_groups(options: argparse.Namespace) -> int:
+    """certgate group list"""
+    found = ask(options, "group.list")
+    if options.json:
+        print_json(found)
+        return OK
+    rows = [[one["name"], one["organisation"], one["domains"] or "any", one["active"]] for one in found]
+    print_table(rows, ["name", "organisation", "domains", "active"])
+    return OK
+
+
+def apply_group(options: argparse.Namespace) -> int:
+    """certgate group apply"""
+    found = ask(
+        options,
+        "group.apply",
+        name=options.name,
+        organisation=options.organisation,
+        domains=options.domain,
+    )
+    return _say(options, "group", found)
+
+
+def _say(options: argparse.Namespace, what: str, found: dict[str, object]) -> int:
+    if options.json:
+        print_json(found)
+    else:
+        print(f"{what} {found['name']}: {'written' if found['changed'] else 'nothing to change'}")
+    return OK
