@@ -290,17 +290,21 @@ class Running:
         await self._note(AuditTag.SERVER_STOPPED)
         await self.core.close()
 
-    async def reload(self) -> None:
-        """What SIGHUP asks for: the TLS certificate and the mounts anew. What fails leaves the old one in force."""
+    async def reload(self) -> str | None:
+        """What SIGHUP asks for: the TLS certificate and the mounts anew.
+
+        What fails leaves what was there in force, and gives the reason.
+        """
         try:
             await self.replace_certificate()
             await self.refresh()
         except (Problem, OSError, ValueError) as fault:
             self.metrics.config_last_reload_successful.set(0)
             _log.error("reload failed; what was in force stays", fault=f"{type(fault).__name__}: {fault}")
-        else:
-            self.metrics.config_last_reload_successful.set(1)
-            _log.info("reloaded")
+            return f"{type(fault).__name__}: {fault}"
+        self.metrics.config_last_reload_successful.set(1)
+        _log.info("reloaded")
+        return None
 
     async def _note(self, tag: AuditTag) -> None:
         unit = Unit()

@@ -42,6 +42,7 @@ class AuditTag(StrEnum):
     AUTHORIZATION_INVALID = "ra:authorization:invalid"
     AUTHORIZATION_DEACTIVATED = "ra:authorization:deactivated"
     CHALLENGE_RETRIED = "ra:challenge:retried"
+    CAA_CHECKED = "ra:caa:checked"
     ACCOUNT_REGISTERED = "ra:account:registered"
     ACCOUNT_UPDATED = "ra:account:updated"
     ACCOUNT_REKEYED = "ra:account:rekeyed"

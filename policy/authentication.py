@@ -15,6 +15,7 @@ import argon2
 from cryptography.x509 import load_der_x509_certificate
 
 from ca_core.clock import Clock
+from ca_core.ledger import serial_hex
 from ca_core.status import CertificateState
 from ca_core.trust import PathError, TrustAnchors
 from policy.account import Account, AccountStatus
@@ -38,7 +39,7 @@ from policy.credential import (
 from policy.mount import Mount
 from policy.problems import AccountBindingRequired, Forbidden, Problem, Unauthenticated
 from policy.sealing import Sealing, Secret, fingerprint
-from policy.store import CERTIFICATE_BY_DIGEST, CERTIFICATE_STATUS, Store
+from policy.store import CERTIFICATE, CERTIFICATE_STATUS, Store
 
 _SAID = {
     CredentialState.PENDING: "is not valid yet",
@@ -174,8 +175,9 @@ class Authentication:
 
     async def _certificate(self, mount: Mount, claim: CertificateClaim, address: str) -> Principal:
         digest = fingerprint(claim.certificate)
-        found = await self._store.one(CERTIFICATE_BY_DIGEST, digest)
-        if found is not None:
+        found = await self._store.one(CERTIFICATE, _serial(claim.certificate))
+        # All its bytes count: a certificate of somebody else's may have a serial of ours.
+        if found is not None and found[1] == claim.certificate:
             stored, der = found
             await self._check_own(stored.serial, stored.not_after)
             credential = await self._catalogue.credential(stored.credential)
@@ -225,6 +227,14 @@ class Authentication:
         if credential is None or credential.method is not AuthenticationMethod.NONE:
             raise Forbidden("this directory is closed")
         return Principal(credential, Requester("credential", credential.id), mount.key, address)
+
+
+def _serial(der: bytes) -> str:
+    """The serial (hex) of a certificate that the TLS handshake accepted. Raises Unauthenticated for what is none."""
+    try:
+        return serial_hex(load_der_x509_certificate(der).serial_number)
+    except ValueError as fault:
+        raise Unauthenticated("the client certificate cannot be read") from fault
 
 
 @lru_cache(maxsize=256)

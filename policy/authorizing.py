@@ -153,7 +153,7 @@ class Authorizing:
                 continue
             if authorization.caa_checked is None or authorization.caa_checked + CAA_FRESH < now:
                 method = next((one.type for one in authorization.challenges if one.validated), None)
-                await self._validating.check_caa(authorization, method)
+                await self._validating.check_caa_again(authorization, method)
 
     # ----------------------------------------------------------------- giving up
 

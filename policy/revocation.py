@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptography.x509 import load_der_x509_certificate
+
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
+from ca_core.ledger import serial_hex
 from ca_core.status import CertificateState, RevocationReason
 from policy.audit import AuditEvent, AuditTag
 from policy.credential import Principal
@@ -18,6 +21,7 @@ from policy.problems import (
     AlreadyRevoked,
     BadRevocationReason,
     Forbidden,
+    Malformed,
     OrderConflict,
     UnknownCertificate,
 )
@@ -25,7 +29,6 @@ from policy.sealing import fingerprint
 from policy.store import (
     AUTHORIZATION_REUSABLE,
     CERTIFICATE,
-    CERTIFICATE_BY_DIGEST,
     CERTIFICATE_STATUS,
     CERTIFICATES_OF_CREDENTIAL,
     Conflict,
@@ -68,16 +71,20 @@ class Revocation:
     ) -> None:
         """A client's revocation of the certificate with this DER; see RegistrationAuthority.revoke.
 
-        The certificate is found by the digest of all its bytes, so a forged one with a known serial finds nothing
-        (trap T-21), and the key that counts is the stored one's.
+        All bytes of the certificate have to be those that were issued, so a forged one with a known serial finds
+        nothing (trap T-21), and the key that counts is the stored one's.
         """
         if reason is not None and reason not in SUBSCRIBER_REASONS:
             raise BadRevocationReason(
                 f'the reason "{reason}" ({reason.code}) is not yours to give; allowed are '
                 + ", ".join(f"{one} ({one.code})" for one in SUBSCRIBER_REASONS)
             )
-        found = await self._store.one(CERTIFICATE_BY_DIGEST, fingerprint(certificate))
-        if found is None:
+        try:
+            serial = serial_hex(load_der_x509_certificate(certificate).serial_number)
+        except ValueError as fault:
+            raise Malformed("this is not a certificate") from fault
+        found = await self._store.one(CERTIFICATE, serial)
+        if found is None or found[1] != certificate:
             raise UnknownCertificate("this certificate was not issued here")
         stored, _ = found
         compromised = reason is RevocationReason.KEY_COMPROMISE

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -40,8 +41,8 @@ from policy.store import (
     Store,
     Unit,
 )
-from policy.validation import Attempt, CAAResolver, Evidence, Validator
-from policy.validation.caa import check_caa
+from policy.validation import Attempt, CAAChecker, CAAResolver, Evidence, Validator
+from policy.validation.caa import CAAQuery
 from policy.validation.challenges import key_authorization
 
 INLINE_SECONDS = 0.25
@@ -76,12 +77,17 @@ class Validating:
         clock: Clock,
         account_uri: Callable[[str, str], str],
         settings: ValidationSettings,
+        caa_checker: CAAChecker | None = None,
     ) -> None:
-        """`account_uri` gives the URL of an account (mount key, account id), which CAA records may name (RFC 8657)."""
+        """`account_uri` gives the URL of an account (mount key, account id), which CAA records may name (RFC 8657).
+
+        `caa_checker` decides about CAA instead of one look with `caa`, where several perspectives have to agree.
+        """
         self._store = store
         self._catalogue = catalogue
         self.validators = validators
         self.caa = caa
+        self._caa_checker = caa_checker
         self._limits = limits
         self._clock = clock
         self._account_uri = account_uri
@@ -160,27 +166,53 @@ class Validating:
             account_uri,
         )
         product = await self._catalogue.product(authorization.product)
+        caa: Mapping[str, Any] = {}
         try:
             async with asyncio.timeout(self.settings.attempt_seconds):
                 if product is not None and product.validation.caa:
-                    await self.check_caa(authorization, method)
-                return await self.validators[method].validate(attempt)
+                    caa = await self.check_caa(authorization, method)
+                evidence = await self.validators[method].validate(attempt)
+                return replace(evidence, caa=caa) if caa else evidence
         except TimeoutError as late:
             raise ValidationFailed(
                 f"validation did not end within {self.settings.attempt_seconds:.0f} seconds"
             ) from late
 
-    async def check_caa(self, authorization: Authorization, method: str | None) -> None:
-        """That CAA records of the name permit this CA, account and method. Raises ValidationCAA, ValidationDNS."""
+    async def check_caa(self, authorization: Authorization, method: str | None) -> Mapping[str, Any]:
+        """That CAA records of the name permit this CA, account and method; what several perspectives said of it.
+
+        Raises ValidationCAA, ValidationDNS, and ValidationFailed where perspectives do not agree.
+        """
         if authorization.identifier.type != "dns":
-            return  # RFC 8738 section 6: addresses have no CAA records
-        check_caa(
-            await self.caa.caa(authorization.identifier.value),
-            issuer_domains=self.settings.issuer_domains,
+            return {}  # RFC 8738 section 6: addresses have no CAA records
+        query = CAAQuery(
+            domain=authorization.identifier.value,
+            issuer_domains=tuple(sorted(self.settings.issuer_domains)),
             wildcard=authorization.wildcard,
             method=method,
             account_uri=self._account_uri(authorization.mount, authorization.owner),
         )
+        if self._caa_checker is not None:
+            return await self._caa_checker.check(query)
+        query.judge(await self.caa.caa(query.domain))
+        return {}
+
+    async def check_caa_again(self, authorization: Authorization, method: str | None) -> None:
+        """As `check_caa`, at finalize; where several perspectives were asked, an audit event tells what each said."""
+        try:
+            told = await self.check_caa(authorization, method)
+        except ValidationFailed as problem:
+            await self._note_caa(authorization, problem.context.get("corroboration", {}))
+            raise
+        await self._note_caa(authorization, told)
+
+    async def _note_caa(self, authorization: Authorization, told: Mapping[str, Any]) -> None:
+        if not told:
+            return
+        unit = Unit()
+        detail = {"identifier": str(authorization.identifier), "caa": told}
+        unit.audit(_event(AuditTag.CAA_CHECKED, self._clock(), authorization, detail))
+        await self._store.commit(unit)
 
     # ----------------------------------------------------------------- outcomes
 
@@ -225,7 +257,8 @@ class Validating:
         )
         unit.save(new)
         detail = {"identifier": str(old.identifier), "method": method, "target": evidence.target}
-        unit.audit(_event(AuditTag.AUTHORIZATION_VALID, now, new, detail | {"evidence": evidence.detail}))
+        more = {"evidence": evidence.detail, "corroboration": evidence.corroboration, "caa": evidence.caa}
+        unit.audit(_event(AuditTag.AUTHORIZATION_VALID, now, new, detail | _given(more)))
         return new
 
     def _failed(self, old: Authorization, unit: Unit, *, method: str, problem: Problem) -> Authorization:
@@ -239,7 +272,7 @@ class Validating:
         )
         unit.save(new)
         detail = {"identifier": str(old.identifier), "method": method, "problem": problem.kind}
-        unit.audit(_event(AuditTag.AUTHORIZATION_INVALID, now, new, detail | {"detail": problem.detail}))
+        unit.audit(_event(AuditTag.AUTHORIZATION_INVALID, now, new, detail | _told(problem)))
         return new
 
     def _retried(self, old: Authorization, unit: Unit, *, method: str, problem: Problem) -> None:
@@ -254,7 +287,7 @@ class Validating:
         unit.save(new)
         unit.schedule(VALIDATE_JOB, f"{old.id}/{method}", self._recovery())
         detail = {"identifier": str(old.identifier), "method": method, "problem": problem.kind}
-        unit.audit(_event(AuditTag.CHALLENGE_RETRIED, self._clock(), new, detail | {"detail": problem.detail}))
+        unit.audit(_event(AuditTag.CHALLENGE_RETRIED, self._clock(), new, detail | _told(problem)))
 
     async def _mark_processing(self, authorization_id: AuthorizationId, method: str) -> None:
         def write(old: Authorization, unit: Unit) -> None:
@@ -310,7 +343,16 @@ def _with(authorization: Authorization, challenge: Challenge) -> Authorization:
     )
 
 
-def _event(tag: AuditTag, at: datetime, authorization: Authorization, detail: dict[str, str]) -> AuditEvent:
+def _told(problem: Problem) -> dict[str, Any]:
+    """What the audit has of a failure: the words, and what each perspective found where several were asked."""
+    return {"detail": problem.detail} | _given({"corroboration": problem.context.get("corroboration")})
+
+
+def _given(detail: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in detail.items() if value}
+
+
+def _event(tag: AuditTag, at: datetime, authorization: Authorization, detail: dict[str, Any]) -> AuditEvent:
     return AuditEvent(tag, at, f"account:{authorization.owner}", f"authorization:{authorization.id}", detail)
 
 

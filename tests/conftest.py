@@ -21,6 +21,7 @@ from policy.account import Group, User
 from policy.administration import CreatedCredential, NewCredential
 from policy.authorities import Authorities
 from policy.credential import AuthenticationMethod, CredentialType
+from policy.fulfilment import Fulfilment
 from policy.mount import Mount
 from policy.order import Identifier
 from policy.problems import ValidationIncorrectResponse

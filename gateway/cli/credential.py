@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import sys
 from collections.abc import Iterator
@@ -176,6 +175,8 @@ def _uses(one: dict[str, Any]) -> str:
 
 def export(options: argparse.Namespace) -> int:
     """certgate credential export"""
+    import csv
+
     with conversation(options) as talk:
         if options.format == "ndjson":
             print_lines(_found(options, talk))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import shlex
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +21,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Set up, and print what to paste."""
+    import asyncio
+
     from gateway.app import StateMissing
     from gateway.setup import keep_settings, quickstart
     from gateway.store import StoreRefused

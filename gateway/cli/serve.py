@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 from typing import TYPE_CHECKING
 
 from gateway.cli import UNAVAILABLE, CommandFailed, server_parent, state_parent
@@ -51,7 +49,12 @@ async def _serve(config: Config) -> int:
     except BaseException:
         await core.close()
         raise
-    admin = AdminServer(socket_path(config.state), commands_of(core))
+
+    async def reload(*, actor: str) -> dict[str, str | None]:
+        """config.reload, which only a running server has."""
+        return {"fault": await running.reload()}
+
+    admin = AdminServer(socket_path(config.state), {**commands_of(core), "config.reload": reload})
     await admin.start()
     settle()
     print(f"ready {config.server.base_url}", flush=True)
@@ -64,6 +67,9 @@ async def _serve(config: Config) -> int:
 
 async def _until_stopped(running: object) -> None:
     """Wait for SIGTERM or SIGINT; SIGHUP renews what can be renewed without a stop."""
+    import asyncio
+    import signal
+
     from gateway.app import Running
 
     assert isinstance(running, Running)
@@ -71,7 +77,7 @@ async def _until_stopped(running: object) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    reloads: set[asyncio.Task[None]] = set()
+    reloads: set[asyncio.Task[str | None]] = set()
 
     def reload() -> None:
         task = loop.create_task(running.reload())

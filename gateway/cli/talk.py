@@ -35,8 +35,9 @@ class Conversation:
     `running` says, after the first question, whether a server answered it.
     """
 
-    def __init__(self, options: argparse.Namespace, *, server_only: bool = False) -> None:
+    def __init__(self, options: argparse.Namespace, *, server_only: bool = False, create: bool = False) -> None:
         self._options = options
+        self._create = create
         self._server_only = server_only
         self._local: _Local | None = None
         self.running: bool | None = None
@@ -70,7 +71,7 @@ class Conversation:
 
     def _here(self, command: str, arguments: dict[str, Any]) -> Any:
         if self._local is None:
-            self._local = _Local(configuration(self._options))
+            self._local = _Local(configuration(self._options), create=self._create)
         return self._local.run(command, arguments, self.progress)
 
     def close(self) -> None:
@@ -83,22 +84,22 @@ class Conversation:
 class _Local:
     """A store that this process has opened, since no server runs."""
 
-    def __init__(self, config: Config) -> None:
-        """Open it. Raises CommandFailed when it cannot be."""
+    def __init__(self, config: Config, *, create: bool) -> None:
+        """Open it; `create` makes a state that is not there. Raises CommandFailed when it cannot be."""
         import asyncio
 
         from gateway.app import StateMissing, open_core
         from gateway.logs import Logging
         from gateway.store import StoreRefused
 
-        if not config.state.is_dir():
+        if not config.state.is_dir() and not create:
             raise CommandFailed(f"there is no state folder {config.state}: run certgate quickstart", UNAVAILABLE)
         # What the server would log has to stay away from standard output, which scripts read.
         self._log = Logging("warning", config.log.format)
         self._log.configure()
         self._runner: Runner = asyncio.Runner()
         try:
-            self._core: Core = self._runner.run(open_core(config))
+            self._core: Core = self._runner.run(open_core(config, create=create))
         except BaseException as fault:
             self._runner.close()
             self._log.close()
@@ -141,9 +142,14 @@ async def _awaited(function: Any, arguments: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def conversation(options: argparse.Namespace, *, server_only: bool = False) -> Iterator[Conversation]:
-    """A conversation that is closed at the end. `server_only` refuses to work without a running server."""
-    talk = Conversation(options, server_only=server_only)
+def conversation(
+    options: argparse.Namespace, *, server_only: bool = False, create: bool = False
+) -> Iterator[Conversation]:
+    """A conversation that is closed at the end.
+
+    `server_only` refuses to work without a running server; `create` makes a state folder that is not there.
+    """
+    talk = Conversation(options, server_only=server_only, create=create)
     try:
         yield talk
     finally:

@@ -54,7 +54,7 @@ async def verify(core: Core, *, actor: str, progress: Progress) -> dict[str, Any
         nonlocal done
         done = events
 
-    async def said() -> str:
+    def said() -> str:
         return f"{done} of {total} events verified"
 
     async with telling(progress, said):

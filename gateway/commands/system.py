@@ -158,7 +158,7 @@ async def db_check(core: Core, *, actor: str, progress: Progress) -> dict[str, A
     """Read the whole file and check it; `faults` is empty when all is well."""
     begun = asyncio.get_running_loop().time()
 
-    async def said() -> str:
+    def said() -> str:
         return f"reading the store, {asyncio.get_running_loop().time() - begun:.0f} s so far"
 
     async with telling(progress, said):
@@ -167,22 +167,28 @@ async def db_check(core: Core, *, actor: str, progress: Progress) -> dict[str, A
 
 async def db_backup(core: Core, *, path: str, actor: str, progress: Progress) -> dict[str, Any]:
     """Copy the store, as of one moment, to a new file. Raises Malformed for a path that is taken or relative."""
+    _check_backup(path)
+    total = core.store.describe()["bytes"]
+
+    def said() -> str:
+        return f"{_size(f'{path}.part')} of some {total} bytes copied"
+
+    async with telling(progress, said):
+        await core.store.backup(path)
+    return {"path": path, "bytes": _size(path), "at": moment(core.clock())}
+
+
+def _check_backup(path: str) -> None:
     if not os.path.isabs(path):
         raise Malformed("the path of a backup is absolute: the server has another working directory than you")
     if os.path.lexists(path):
         raise OrderConflict(f"{path} is there already; nothing was written")
     if not os.path.isdir(os.path.dirname(path)):
         raise Malformed(f"there is no folder {os.path.dirname(path)}")
-    total = core.store.describe()["bytes"]
 
-    async def said() -> str:
-        part = f"{path}.part"
-        done = os.path.getsize(part) if os.path.exists(part) else 0
-        return f"{done} of some {total} bytes copied"
 
-    async with telling(progress, said):
-        await core.store.backup(path)
-    return {"path": path, "bytes": os.path.getsize(path), "at": moment(core.clock())}
+def _size(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 # --------------------------------------------------------------------------- what doctor asks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,13 @@ TELL_SECONDS = 0.25
 
 
 @asynccontextmanager
-async def telling(progress: Progress, said: Callable[[], Awaitable[str]]) -> AsyncIterator[None]:
+async def telling(progress: Progress, said: Callable[[], str]) -> AsyncIterator[None]:
     """Tell what `said` says, for as long as the block takes. Whoever has stopped listening stops nothing."""
 
     async def tell() -> None:
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            await progress(await said())
+            await progress(said())
 
     task = asyncio.create_task(tell())
     try:

@@ -50,8 +50,6 @@ CREATE UNIQUE INDEX order_reference ON orders (
 CREATE INDEX order_replaces ON orders (replaces) WHERE replaces IS NOT NULL;
 
 CREATE INDEX order_owner ON orders (owner);
-CREATE INDEX order_credential ON orders (credential);
-CREATE INDEX order_status ON orders (status);
 
 -- Open orders are few beside those that ended: what only concerns them has small indexes of its own. The condition
 -- is no NOT IN, for which SQLite builds a table of the three values at every write of every index.
@@ -189,8 +187,6 @@ CREATE TABLE certificates (
     issuer_id TEXT NOT NULL,
     order_id TEXT NOT NULL,
     credential TEXT NOT NULL,
-    spki_sha256 TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
     not_after INTEGER NOT NULL,
     names TEXT NOT NULL,
     body TEXT NOT NULL,
@@ -199,11 +195,7 @@ CREATE TABLE certificates (
 
 CREATE UNIQUE INDEX certificate_serial ON certificates (serial);
 CREATE UNIQUE INDEX certificate_order ON certificates (order_id) WHERE order_id <> '';
-CREATE INDEX certificate_sha256 ON certificates (sha256);
-CREATE INDEX certificate_spki ON certificates (spki_sha256);
 CREATE INDEX certificate_credential ON certificates (credential);
--- A search for a part of a name reads this from the end, not the table with its whole certificates.
-CREATE INDEX certificate_names ON certificates (seq, names);
 
 -- The current state of each certificate, narrow so that certificates themselves are only ever inserted.
 CREATE TABLE certificate_status (

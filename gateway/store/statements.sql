@@ -24,17 +24,16 @@ WHERE owner = ?1 AND seq > CASE WHEN ?2 = '' THEN 0 ELSE (SELECT seq FROM orders
 ORDER BY seq LIMIT ?3;
 
 -- name: orders_page (search)
--- One branch per index; the conditions on parameters alone are tested before a branch reads anything.
+-- Open orders are found by their own small index; the rest is read from the newest one on. The conditions on
+-- parameters alone are tested before a branch reads anything.
 SELECT body, seq FROM orders
-WHERE ?1 = '' AND ?2 = ''
+WHERE ?1 NOT IN ('draft', 'pending', 'ready', 'held', 'processing')
+    AND (?1 = '' OR status = ?1) AND (?2 = '' OR credential = ?2)
     AND seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM orders WHERE id = ?3) END
 UNION ALL
-SELECT body, seq FROM orders
-WHERE ?1 <> '' AND ?2 = '' AND status = ?1
-    AND seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM orders WHERE id = ?3) END
-UNION ALL
-SELECT body, seq FROM orders
-WHERE ?2 <> '' AND credential = ?2 AND (?1 = '' OR +status = ?1)
+SELECT body, seq FROM orders INDEXED BY order_open_expires
+WHERE ?1 IN ('draft', 'pending', 'ready', 'held', 'processing')
+    AND status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' AND status = ?1 AND (?2 = '' OR credential = ?2)
     AND seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM orders WHERE id = ?3) END
 ORDER BY seq DESC LIMIT ?4;
 
@@ -45,7 +44,9 @@ WHERE expires <= ?1 AND status <> 'valid' AND status <> 'invalid' AND status <> 
 ORDER BY expires LIMIT ?2;
 
 -- name: orders_processing
-SELECT body FROM orders WHERE status = 'processing' AND updated < ?1 ORDER BY updated LIMIT ?2;
+SELECT body FROM orders INDEXED BY order_open_expires
+WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' AND status = 'processing' AND updated < ?1
+ORDER BY updated LIMIT ?2;
 
 -- name: orders_open_of_credential
 SELECT body FROM orders
@@ -298,16 +299,13 @@ WHERE id = ?1 AND stage NOT IN ('signed', 'void');
 -- name: certificate_get
 SELECT body, der FROM certificates WHERE serial = ?1;
 
--- name: certificate_by_digest
-SELECT body, der FROM certificates WHERE sha256 = ?1;
-
 -- name: certificate_of_order
 SELECT body, der FROM certificates WHERE order_id = ?1 AND order_id <> '';
 
 -- name: certificates_page (search)
 -- Newest first, after the serial of the last one. What a CMP client has not confirmed is not listed.
 SELECT c.body, c.der, c.seq FROM certificates AS c
-WHERE ?1 = '' AND ?2 = ''
+WHERE ?1 = '' AND (?2 = '' OR instr(lower(c.names), lower(?2)) > 0)
     AND c.seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM certificates WHERE serial = ?3) END
     AND (SELECT s.state FROM certificate_status AS s WHERE s.serial = c.serial) <> 'unconfirmed'
 UNION ALL
@@ -315,17 +313,7 @@ SELECT c.body, c.der, c.seq FROM certificates AS c
 WHERE ?1 <> '' AND c.credential = ?1 AND (?2 = '' OR instr(lower(c.names), lower(?2)) > 0)
     AND c.seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM certificates WHERE serial = ?3) END
     AND (SELECT s.state FROM certificate_status AS s WHERE s.serial = c.serial) <> 'unconfirmed'
-UNION ALL
-SELECT c.body, c.der, n.seq
-FROM certificates AS n INDEXED BY certificate_names CROSS JOIN certificates AS c
-WHERE ?1 = '' AND ?2 <> '' AND instr(lower(n.names), lower(?2)) > 0
-    AND n.seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM certificates WHERE serial = ?3) END
-    AND c.seq = n.seq
-    AND (SELECT s.state FROM certificate_status AS s WHERE s.serial = c.serial) <> 'unconfirmed'
 ORDER BY 3 DESC LIMIT ?4;
-
--- name: certificates_by_key
-SELECT body FROM certificates WHERE spki_sha256 = ?1 ORDER BY seq DESC LIMIT ?2;
 
 -- name: certificates_of_credential (search)
 SELECT c.body FROM certificates AS c
@@ -337,9 +325,9 @@ ORDER BY c.seq LIMIT ?3;
 
 -- name: certificate_insert
 INSERT INTO certificates (
-    serial, issuer_id, order_id, credential, spki_sha256, sha256, not_after, names, body, der
+    serial, issuer_id, order_id, credential, not_after, names, body, der
 )
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10);
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
 
 -- name: certificate_status
 SELECT issuer_id, serial, state, reason, at, invalidity_date, not_after FROM certificate_status WHERE serial = ?1;

@@ -1,32 +1,29 @@
 """The resolver of validation: A, AAAA, TXT and CAA, asked over UDP with TCP behind it; the climb for CAA.
 
 It is a stub: it asks one recursive resolver (or those of the system, in turn) and believes its answers, so
-that resolver is where DNSSEC is validated; a bogus answer arrives here as SERVFAIL. Every exchange has a
-socket of its own, connected, with a source port that the kernel picks at random, and random identifiers
-(RFC 5452 section 9). Not being able to learn something is never taken for its absence: only NOERROR and
-NXDOMAIN are answers.
+that resolver is where DNSSEC is validated; a bogus answer arrives here as SERVFAIL, an authenticated one with
+the AD bit, which is worth as much as the way to that resolver. Every exchange has a socket of its own,
+connected, with a source port that the kernel picks at random, and random identifiers (RFC 5452 section 9). Not
+being able to learn something is never taken for its absence: only NOERROR and NXDOMAIN are answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Literal
 
+from gateway.validators.dnsexchange import SILENT, UNREACHABLE, Exchange, Failure, ask_tcp
 from gateway.validators.dnswire import (
     MAX_ALIASES,
     Answer,
-    BadMessage,
     BadName,
     RecordType,
     ResponseCode,
-    answers,
-    read_answer,
     to_address,
     to_caa,
     write_name,
-    write_query,
     write_question,
 )
 from policy.problems import ValidationDNS
@@ -44,17 +41,16 @@ MAX_EXCHANGES = 100
 """Exchanges at one time, each with a socket; more of them wait. Their queries together still fit the receive
 buffer that a name server on Linux has by default; what is lost there costs a second try."""
 
-_RECEIVE_BYTES = 4096
-
-Failure = str
-"""Why there is no answer: the end of a sentence."""
+DNSSEC = Literal["off", "opportunistic", "required"]
+"""What is demanded of answers: nothing; nothing, yet the resolver is asked to say; or that they are authenticated."""
 
 
 class Resolver:
     """Asks DNS for what validation needs.
 
     `server` is the recursive resolver as (host, port), or None for those of the system; a host name is
-    looked up once, here. `timeout_seconds` is what a try has on average, and once more over TCP.
+    looked up once, here. `timeout_seconds` is what a try has on average, and once more over TCP. With `dnssec`
+    "required", what comes without the AD bit counts as no answer, absences included.
     """
 
     def __init__(
@@ -64,7 +60,9 @@ class Resolver:
         timeout_seconds: float = 1.5,
         attempts: int = 3,
         cache_entries: int = 4096,
+        dnssec: DNSSEC = "off",
     ) -> None:
+        self._dnssec = dnssec
         self._servers = (_located(server),) if server else system_servers()
         self._timeout = timeout_seconds
         self._attempts = max(attempts, len(self._servers))
@@ -156,7 +154,7 @@ class Resolver:
                 if (steps := steps + result.aliases) > MAX_ALIASES:
                     result = f"met a chain of CNAME records that is a loop or longer than {MAX_ALIASES}"
                 elif loop.time() > deadline:
-                    result = _SILENT
+                    result = SILENT
                 else:
                     [result] = await self._ask_once([result.name + questions[place][-4:]])
             results[place] = result
@@ -182,7 +180,7 @@ class Resolver:
                 open_places = [place for place in open_places if self._again(results[place], attempt)]
                 if not open_places:
                     break
-        return [_settled(result) for result in results]
+        return [_settled(result, self._dnssec == "required") for result in results]
 
     def _again(self, result: Answer | Failure, attempt: int) -> bool:
         """Whether another try may do better: no answer, a query not understood, or a server not yet asked."""
@@ -200,115 +198,22 @@ class Resolver:
         timeout: float,
     ) -> None:
         try:
-            exchange = _Exchange(server, asked)
+            exchange = Exchange(server, asked, self._dnssec != "off")
         except OSError:
             for place, _, _ in asked:
-                results[place] = _UNREACHABLE
+                results[place] = UNREACHABLE
             return
         got = await exchange.run(timeout)
         cut = []
         for place, question, _ in asked:
-            results[place] = result = got.get(place, _SILENT)
+            results[place] = result = got.get(place, SILENT)
             if isinstance(result, Answer) and result.truncated:
                 cut.append((place, question))
         if cut:
-            whole = await asyncio.gather(*[_ask_tcp(server, question, self._timeout) for _, question in cut])
+            secure = self._dnssec != "off"
+            whole = await asyncio.gather(*[ask_tcp(server, question, self._timeout, secure) for _, question in cut])
             for (place, _), result in zip(cut, whole, strict=True):
                 results[place] = result
-
-
-class _Exchange:
-    """Questions sent from one socket, and the wait for their answers. The questions are different ones:
-    several copies of the same would give a forger as many chances."""
-
-    def __init__(self, server: tuple[str, int], asked: Iterable[tuple[int, bytes, bool]]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._done: asyncio.Future[None] = self._loop.create_future()
-        self._open: dict[int, tuple[int, bytes]] = {}
-        self._results: dict[int, Answer | Failure] = {}
-        family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-        self._sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            # Connected: the kernel drops datagrams from anybody else, and tells when nobody listens there.
-            self._sock.connect(server)
-            for place, question, edns in asked:
-                ident = int.from_bytes(os.urandom(2), "big")
-                while ident in self._open:
-                    ident = int.from_bytes(os.urandom(2), "big")
-                self._open[ident] = (place, question)
-                self._sock.send(write_query(ident, question, edns=edns))
-        except BaseException:
-            self._sock.close()
-            raise
-
-    async def run(self, timeout: float) -> dict[int, Answer | Failure]:
-        """What came within `timeout` seconds, by place."""
-        timer = self._loop.call_later(timeout, self._finish)
-        descriptor = self._sock.fileno()
-        self._loop.add_reader(descriptor, self._read)
-        try:
-            await self._done
-        finally:
-            timer.cancel()
-            self._loop.remove_reader(descriptor)
-            self._sock.close()
-        return self._results
-
-    def _read(self) -> None:
-        try:
-            # Bounded: a flood of forged datagrams must not keep the event loop here.
-            for _ in range(len(self._open)):
-                self._take(self._sock.recv(_RECEIVE_BYTES))
-        except BlockingIOError:
-            return
-        except OSError:
-            for place, _ in self._open.values():
-                self._results[place] = _UNREACHABLE
-            self._open.clear()
-        if not self._open:
-            self._finish()
-
-    def _take(self, message: bytes) -> None:
-        ident = int.from_bytes(message[:2], "big")
-        if (waiting := self._open.get(ident)) is None or not answers(message, waiting[1]):
-            return  # not ours, or forged: the right one may still come
-        del self._open[ident]
-        try:
-            self._results[waiting[0]] = read_answer(message, waiting[1])
-        except BadMessage as exc:
-            self._results[waiting[0]] = f"got a malformed answer: {exc}"
-
-    def _finish(self) -> None:
-        if not self._done.done():
-            self._done.set_result(None)
-
-
-async def _ask_tcp(server: tuple[str, int], question: bytes, timeout: float) -> Answer | Failure:
-    """Ask again where an answer did not fit a datagram (RFC 7766). The resolver is configured, so no guard
-    here."""
-    ident = os.urandom(2)
-    query = ident + write_query(0, question)[2:]
-    writer = None
-    try:
-        async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_connection(*server)
-            writer.write(len(query).to_bytes(2, "big") + query)
-            size = int.from_bytes(await reader.readexactly(2), "big")
-            message = await reader.readexactly(size)
-    except TimeoutError:
-        return _SILENT
-    except (OSError, asyncio.IncompleteReadError):
-        return _UNREACHABLE
-    finally:
-        if writer is not None:
-            writer.transport.abort()
-    if message[:2] != ident or not answers(message, question):
-        return "got an answer to another question"
-    try:
-        answer = read_answer(message, question)
-    except BadMessage as exc:
-        return f"got a malformed answer: {exc}"
-    return "got a truncated answer over TCP" if answer.truncated else answer
 
 
 class _Cache:
@@ -351,8 +256,7 @@ def _located(server: tuple[str, int]) -> tuple[str, int]:
 
 _NOTHING = CAASet(None)
 _UNASKED: Failure = "was not asked"
-_SILENT: Failure = "got no answer in time"
-_UNREACHABLE: Failure = "could not reach the resolver"
+_UNSIGNED: Failure = "got an answer that DNSSEC does not authenticate, which this server demands"
 
 
 def _is_unfinished(answer: Answer) -> bool:
@@ -360,9 +264,11 @@ def _is_unfinished(answer: Answer) -> bool:
     return bool(answer.aliases) and not answer.records and answer.ttl is None and answer.code == ResponseCode.NOERROR
 
 
-def _settled(result: Answer | Failure) -> Answer | Failure:
-    if not isinstance(result, Answer) or result.code in (ResponseCode.NOERROR, ResponseCode.NXDOMAIN):
+def _settled(result: Answer | Failure, secure: bool) -> Answer | Failure:
+    if not isinstance(result, Answer):
         return result
+    if result.code in (ResponseCode.NOERROR, ResponseCode.NXDOMAIN):
+        return _UNSIGNED if secure and not result.authenticated else result
     try:
         return f"was answered {ResponseCode(result.code).name}"
     except ValueError:

@@ -143,16 +143,12 @@ GROUPS = Query("groups_all", 0, _body(Group))
 ORGANISATION = Query("organisation_get", 1, _body(Organisation))
 CERTIFICATE = Query("certificate_get", 1, _certificate_and_der)
 """serial (hex)"""
-CERTIFICATE_BY_DIGEST = Query("certificate_by_digest", 1, _certificate_and_der)
-"""SHA-256 of the DER (hex)"""
 CERTIFICATE_OF_ORDER = Query("certificate_of_order", 1, _certificate_and_der)
 """order id"""
 REPLACED = Query("certificate_replaced", 1, lambda row: bool(row[0]))
 """serial (hex): whether an order that is open or valid says that it replaces it"""
 CERTIFICATES = Query("certificates_page", 4, _certificate_and_der)
 """credential or "", name text or "", after (serial of the last), limit: newest first"""
-CERTIFICATES_BY_KEY = Query("certificates_by_key", 2, _certificate)
-"""SHA-256 of the SPKI (hex), limit"""
 CERTIFICATES_OF_CREDENTIAL = Query("certificates_of_credential", 3, _certificate)
 """credential, after (serial), limit: those that are neither revoked nor expired"""
 CERTIFICATE_STATUS = Query("certificate_status", 1, _status)

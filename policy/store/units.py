@@ -152,8 +152,6 @@ class Unit:
             stored.issuer_id,
             stored.order,
             stored.credential,
-            stored.spki_sha256,
-            stored.sha256,
             epoch_seconds(stored.not_after),
             " ".join(str(name) for name in stored.names) or " ".join(value for _, value in stored.subject),
             _encode(stored).decode(),

@@ -6,11 +6,12 @@ gateway/validators. Nothing in this package waits for the network or knows an ad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from ca_core.names import Identifier
-from policy.validation.caa import CAASet
+from policy.validation.caa import CAAQuery, CAASet
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,13 @@ class Attempt:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What proved control: the method, the address or name that was asked, and what it said. Goes to the
-    audit."""
+    audit, with what other perspectives found of the challenge and of CAA (perspectives.Decision.record)."""
 
     method: str
     target: str
     detail: str
+    corroboration: Mapping[str, Any] = field(default_factory=dict)
+    caa: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Validator(Protocol):
@@ -56,4 +59,13 @@ class CAAResolver(Protocol):
     async def caa(self, domain: str) -> CAASet:
         """The first CAA set from `domain` upwards (RFC 8659 section 3). Raises ValidationDNS when a query
         fails."""
+        ...
+
+
+class CAAChecker(Protocol):
+    """Decides about CAA with more than one view of DNS, in place of a CAAResolver and check_caa."""
+
+    async def check(self, query: CAAQuery) -> Mapping[str, Any]:
+        """What the audit has to know (perspectives.Decision.record). Raises a kind of ValidationFailed, with
+        the same under `corroboration` of its context."""
         ...

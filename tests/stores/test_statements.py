@@ -97,12 +97,15 @@ def test_steps_have_the_parameters_of_their_statements() -> None:
 
 @pytest.mark.parametrize("name", statements())
 def test_statement_compiles_and_finds_an_index(name: str, connection: apsw.Connection) -> None:
-    """Every statement compiles for the schema, and none but those of small tables reads a whole table."""
+    """Every statement compiles for the schema, and none but those of small tables reads a whole one.
+
+    The indexes of open orders are small: orders in work are few beside those that ended.
+    """
     statement = statements()[name]
     parameters = ("",) * statement.parameters
     connection.execute(f"EXPLAIN {statement.sql}", parameters).fetchall()
     plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", parameters).fetchall()
-    scanned = [line for *_, line in plan if re.match(r"SCAN (?!CONSTANT|json_each|wanted|listed)", str(line))]
+    scanned = [line for *_, line in plan if re.match(r"SCAN (?!CONSTANT|json_each|wanted|listed|orders USING INDEX order_open)", str(line))]
     assert not scanned or name in WHOLE, scanned
 
 
