@@ -36,6 +36,7 @@ static: $(VENV)/.tests
 	$(BIN)/ruff format --check $(STATIC)
 	$(BIN)/ruff check $(STATIC)
 	$(BIN)/mypy
+	$(BIN)/mypy tests
 	$(BIN)/lint-imports
 
 ## clients: the whole matrix of real clients

@@ -29,10 +29,10 @@ from ca_core.issuer import Issuer
 from ca_core.ledger import CertificateEvent, Issuance, IssuanceStage, Ledger, serial_hex
 from ca_core.lints import Finding, Lint, LintSubject, Severity, run
 from ca_core.lints.standard import CABF, RFC5280
-from ca_core.problems import BadRevocationReason, Internal
+from ca_core.problems import BadRevocationReason, Internal, Unavailable
 from ca_core.profile import CertificateProfile
 from ca_core.status import CertificateState, RevocationReason
-from ca_core.template import settle, to_be_signed
+from ca_core.template import settle, to_be_signed, validity
 
 LINT_SETS: Mapping[str, tuple[Lint, ...]] = {"rfc5280": RFC5280, "cabf": CABF}
 """What a profile may name in `lint_sets`."""
@@ -130,8 +130,11 @@ class CertificateAuthority:
         self._seal = object()
 
     def issuer(self, name: str) -> Issuer:
-        """The issuer of this name. Raises KeyError: configuration was checked for its issuers at start."""
-        return self.issuers[name]
+        """The issuer of this name. Raises Unavailable when it is not loaded (made after the server started)."""
+        issuer = self.issuers.get(name)
+        if issuer is None:
+            raise Unavailable(f'the CA "{name}" is not in service', retry_after=300)
+        return issuer
 
     def issuer_by_id(self, id: str) -> Issuer | None:
         """The issuer with this key identifier (hex), if it is one of ours."""
@@ -139,8 +142,12 @@ class CertificateAuthority:
 
     def check_profile(self, name: str, profile: CertificateProfile) -> None:
         """Find out at start what would fail at the first certificate. Raises ValueError, KeyError."""
-        self.issuers[name].compiled(profile)
+        self.issuer(name).compiled(profile)
         _lints(profile.lint_sets)
+
+    def check_validity(self, request: IssuanceRequest) -> None:
+        """That the validity asked for can be granted exactly (RFC 8555 section 7.4). Raises BadCSR, Unavailable."""
+        validity(request, self.issuer(request.issuer).facts, self._clock())
 
     # --- issuing ------------------------------------------------------------------------------------------
 
@@ -150,7 +157,7 @@ class CertificateAuthority:
         Raises BadCSR, BadPublicKey, RejectedIdentifier for what the client can mend, Internal when a lint
         stops it. Does not ask whether it may be issued.
         """
-        issuer = self.issuers[request.issuer]
+        issuer = self.issuer(request.issuer)
         profile = request.profile
         now = self._clock()
         compiled = issuer.compiled(profile)

@@ -77,6 +77,9 @@ class KeyStore(Protocol):
     async def load_decrypter(self, label: str) -> Decrypter:
         """The same key in its other role. Raises KeyNotFound, KeyUnusable when it is no RSA key."""
 
+    async def delete(self, label: str) -> None:
+        """Forget a key for good: one that nothing depends on. A label without a key is no mistake."""
+
     def labels(self) -> tuple[str, ...]:
         """The labels of all keys, sorted."""
 

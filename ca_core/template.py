@@ -64,7 +64,7 @@ def settle(request: IssuanceRequest, facts: IssuerFacts, now: datetime) -> Settl
     subject = _subject(profile, request.subject, names)
     if not subject and not names:
         raise BadCSR(f"a {profile.name} certificate needs a subject or a name, and the request leaves none")
-    not_before, not_after = _validity(request, facts, now)
+    not_before, not_after = validity(request, facts, now)
     return Settled(subject, names, not_before, not_after)
 
 
@@ -130,7 +130,7 @@ def _is_address(value: str) -> bool:
     return True
 
 
-def _validity(request: IssuanceRequest, facts: IssuerFacts, now: datetime) -> tuple[datetime, datetime]:
+def validity(request: IssuanceRequest, facts: IssuerFacts, now: datetime) -> tuple[datetime, datetime]:
     """First and last second, both inclusive: a certificate of one second has notBefore equal to notAfter."""
     profile = request.profile
     if request.not_before is None:
@@ -141,11 +141,18 @@ def _validity(request: IssuanceRequest, facts: IssuerFacts, now: datetime) -> tu
             raise BadCSR(f"notBefore {_moment(not_before)} is too far in the past")
     not_before = max(not_before, facts.not_before)
     if request.not_after is None:
-        not_after = not_before + timedelta(seconds=profile.validity_seconds - 1)
+        not_after = min(not_before + timedelta(seconds=profile.validity_seconds - 1), facts.not_after)
     else:
         not_after = request.not_after.replace(microsecond=0)
+        if request.not_before is None:
+            # Who asks for an end alone means "from now on": the backdating must not make that too long.
+            longest = timedelta(seconds=profile.longest_validity_seconds - 1)
+            not_before = min(max(not_before, not_after - longest), now)
         _check_length(profile, not_before, not_after, now)
-    not_after = min(not_after, facts.not_after)
+        if not_after > facts.not_after:
+            raise BadCSR(
+                f"notAfter {_moment(not_after)} is asked for; the issuing CA ends {_moment(facts.not_after)}"
+            )
     if not_after < max(not_before, now):
         raise Unavailable("the issuing CA is at the end of its validity", issuer=request.issuer)
     return not_before, not_after

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from ssl import DER_cert_to_PEM_cert
 from urllib.parse import urlsplit
@@ -23,20 +23,16 @@ from ca_core.clock import Clock, system_clock
 from ca_core.keys import Signer
 from ca_core.keystores.software import SoftwareKeyStore
 from ca_core.names import Identifier, IdentifierType
-from gateway.addresses import AddressGuard
 from gateway.config import Config
 from gateway.config.schema import LimitsSettings
-from gateway.dial import Dialer
 from gateway.health import Health, Management
 from gateway.logs import Logging
 from gateway.metrics import Metrics
+from gateway.perspectives.remote import Connections
 from gateway.routing import Door
 from gateway.server import Server, listeners_of
 from gateway.store import SQLiteStore, open_store
-from gateway.validators.dns import Resolver
-from gateway.validators.dns01 import DNS01Validator
-from gateway.validators.http01 import HTTP01Validator
-from gateway.validators.tlsalpn01 import TLSALPN01Validator
+from gateway.validators.assembly import validation_parts
 from gateway.worker import Worker
 from policy.administration import Administration
 from policy.approval import Approval
@@ -53,6 +49,7 @@ from policy.placing import Placing
 from policy.problems import Problem
 from policy.publication import Publication, PublicationSettings, is_root
 from policy.recovery import Recovery
+from policy.refusals import Refusals
 from policy.registering import Registering
 from policy.registration import Parts, RegistrationAuthority
 from policy.renewal import Renewal
@@ -62,7 +59,6 @@ from policy.sealing import MASTER_KEY_BYTES, Sealing
 from policy.service_keys import ServiceKeys
 from policy.store import MOUNTS, Unit
 from policy.validating import Validating, ValidationSettings
-from policy.validation import Validator
 from protocols import available
 from protocols.endpoint import Endpoint, Services
 
@@ -97,10 +93,13 @@ class Core:
     inventory: Inventory
     sealer: Sealer
     service_keys: ServiceKeys
+    perspectives: Connections | None = None
 
     async def close(self) -> None:
         """Stop what runs in the background and close the store; nothing acknowledged is lost."""
         await self.validating.drain()
+        if self.perspectives is not None:
+            await self.perspectives.close()
         await self.store.close()
         self.keystore.close()
 
@@ -150,19 +149,20 @@ async def put_together(
     ca = CertificateAuthority(await authorities.load(), clock)
     catalogue = Catalogue(store)
     limits = Limits(_limits(config.limits), time.monotonic)
-    resolver = Resolver(_resolver_address(config))
+    proving = validation_parts(config.validation)
     validating = Validating(
         store,
         catalogue,
-        _validators(config, resolver),
-        resolver,
+        proving.validators,
+        proving.resolver,
         limits,
         clock,
         account_uri(config.server.base_url),
         ValidationSettings(
             issuer_domains=frozenset(config.validation.caa_identities),
-            attempt_seconds=config.validation.timeout_seconds,
+            attempt_seconds=proving.attempt_seconds,
         ),
+        proving.caa_checker,
     )
     authorizing = Authorizing(store, catalogue, validating, limits, clock)
     fulfilment = Fulfilment(store, catalogue, ca, authorizing, clock)
@@ -176,9 +176,10 @@ async def put_together(
         sealing=sealing,
         clock=clock,
         limits=limits,
+        refusals=Refusals(store, limits, clock),
         authentication=Authentication(store, catalogue, sealing, clock),
         authorizing=authorizing,
-        placing=Placing(store, catalogue, authorizing, limits, clock),
+        placing=Placing(store, catalogue, ca, authorizing, limits, clock),
         fulfilment=fulfilment,
         registering=Registering(store, limits, clock),
         revocation=revocation,
@@ -200,11 +201,12 @@ async def put_together(
         revocation=revocation,
         publication=publication,
         administration=Administration(
-            store, sealing, revocation, clock, {one.name: one.check_mount for one in available()}
+            store, sealing, revocation, ca, clock, {one.name: one.check_mount for one in available()}
         ),
         inventory=Inventory(store, clock),
         sealer=Sealer(store, await _checkpoint_key(keystore), clock),
         service_keys=service_keys,
+        perspectives=proving.connections,
     )
 
 
@@ -219,24 +221,6 @@ def _limits(settings: LimitsSettings) -> dict[str, Limit]:
     limits = {name: Limit(rate.count, rate.seconds) for name, rate in rates.items() if rate.count}
     # Failed authentications beyond this are counted and logged, but not audited one by one.
     return {**limits, "audited_refusals": Limit(600, 60)}
-
-
-def _resolver_address(config: Config) -> tuple[str, int] | None:
-    host, _, port = config.validation.resolver.rpartition(":")
-    return (host, int(port)) if host else None
-
-
-def _validators(config: Config, resolver: Resolver) -> dict[str, Validator]:
-    settings = config.validation
-    allow = settings.allow_private_targets
-    networks = allow if isinstance(allow, bool) else tuple(ip_network(text) for text in allow)
-    dialer = Dialer(resolver, AddressGuard(networks))
-    deadline = settings.timeout_seconds
-    return {
-        "http-01": HTTP01Validator(dialer, port=settings.http01_port, deadline_seconds=deadline),
-        "dns-01": DNS01Validator(resolver),
-        "tls-alpn-01": TLSALPN01Validator(dialer, port=settings.tlsalpn01_port, deadline_seconds=deadline),
-    }
 
 
 # --------------------------------------------------------------------------- with listeners
@@ -291,13 +275,15 @@ class Running:
         await self.core.close()
 
     async def reload(self) -> str | None:
-        """What SIGHUP asks for: the TLS certificate and the mounts anew.
+        """What SIGHUP asks for: the TLS certificate, those to perspectives, and the mounts anew.
 
         What fails leaves what was there in force, and gives the reason.
         """
         try:
             await self.replace_certificate()
             await self.refresh()
+            if self.core.perspectives is not None:
+                await self.core.perspectives.renew()
         except (Problem, OSError, ValueError) as fault:
             self.metrics.config_last_reload_successful.set(0)
             _log.error("reload failed; what was in force stays", fault=f"{type(fault).__name__}: {fault}")

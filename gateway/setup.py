@@ -79,13 +79,9 @@ async def _furnish(core: Core, config: Config) -> dict[str, Any]:
     await admin.apply_mount(Mount("est", "default", ("device", "tls-server"), ISSUING), ACTOR)
     acme = await _credential(core, CredentialType.ACME, "quickstart-acme", "tls-server")
     est = await _credential(core, CredentialType.EST, "quickstart-est", "device")
-    await _credential(
-        core, CredentialType.ACME, "quickstart-acme-open", "tls-server-open", AuthenticationMethod.NONE
-    )
+    await _credential(core, CredentialType.ACME, "quickstart-acme-open", "tls-server-open", AuthenticationMethod.NONE)
     opened = await admin.credential("quickstart-acme-open")
-    await admin.apply_mount(
-        Mount("acme", "open", ("tls-server-open",), ISSUING, open_credential=opened.id), ACTOR
-    )
+    await admin.apply_mount(Mount("acme", "open", ("tls-server-open",), ISSUING, open_credential=opened.id), ACTOR)
     issuer = core.ca.issuer(ISSUING)
     await core.service_keys.get("tls", ISSUING, names=tuple(tls_names(config)))
     await core.publication.publish_due()

@@ -19,11 +19,12 @@ VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 @dataclass(frozen=True, slots=True)
 class TLSProfile:
-    """What a listener demands of TLS. `client_certificates` asks for one and goes on without."""
+    """What a listener demands of TLS. `client_certificates` asks for one and goes on without, unless `required`."""
 
     minimum: str = "1.2"
     maximum: str = "1.3"
     client_certificates: bool = False
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def make_state(profile: TLSProfile, certificate_pem: bytes, key_pem: bytes, anch
     context.num_tickets = 1
     _load_chain(context, certificate_pem, key_pem)
     if profile.client_certificates:
-        context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_mode = ssl.CERT_REQUIRED if profile.required else ssl.CERT_OPTIONAL
         # An issuing CA may be an anchor without its root: a mount trusts what it names.
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
         for anchor in anchors:

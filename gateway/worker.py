@@ -1,14 +1,16 @@
 """Periodic jobs under a lease: finish orders, publish CRLs, expire, seal the audit log, renew service keys.
 
 Every job may be done by any server object on the store, and twice does no harm: what a job writes is guarded like
-everything else. A failing job is logged, given back and tried again; it never stops the others.
+everything else. A failing job is logged, given back and tried again; it never stops the others. Kinds of jobs have
+loops of their own, so that no CRL waits for a challenge.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from logging import ERROR, WARNING
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,8 +18,8 @@ import structlog
 from policy.audit import AuditEvent, AuditTag
 from policy.order import OrderEvent, StoredProblem, advance
 from policy.problems import NotReady, Problem
-from policy.revocation import CRL_JOB
-from policy.store import ORDERS_EXPIRED, ORDERS_STUCK, Conflict, Job, StoreUnavailable, Unit
+from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB, CRL_JOB
+from policy.store import ORDERS_EXPIRED, Conflict, Job, Unit
 from policy.validating import VALIDATE_JOB
 
 if TYPE_CHECKING:
@@ -29,9 +31,13 @@ TICK_SECONDS = 0.5
 """How late a change of mounts or a revocation's CRL may be, beside the work itself."""
 LEASE_SECONDS = 60
 JOBS_AT_ONCE = 32
-STUCK_SECONDS = 30
-"""After this long in `processing` an order's second commit failed, and is done here."""
+VALIDATIONS_AT_ONCE = 100
+"""Looking at a validation costs two reads: it is only started, never waited for."""
 RETRY_SECONDS = 30
+LONGEST_RETRY_SECONDS = 3600
+
+Doing = Callable[[str], Awaitable[int | None]]
+"""Does the job of one object; the seconds after which it has to be looked at again, None when it is done."""
 
 
 class Worker:
@@ -45,15 +51,17 @@ class Worker:
     ) -> None:
         """`refresh` serves changed mounts, `replace_certificate` renews the server's own certificate when it is due."""
         self._core = core
-        self._refresh = refresh
         self._periodic: tuple[tuple[str, float, Callable[[], Awaitable[object]]], ...] = (
             ("refresh", TICK_SECONDS, refresh),
-            ("jobs", TICK_SECONDS, self._do_jobs),
+            ("revocations", TICK_SECONDS, self.do_revocations),
+            ("validations", TICK_SECONDS, self.do_validations),
             ("seal", 10.0, core.sealer.seal),
-            ("recover", 10.0, self._recover),
-            ("expire", 30.0, self._expire),
+            ("recover", 5.0, core.recovery.finish_stuck),
+            ("expire", 30.0, self.expire),
+            ("waiting-orders", 60.0, core.validating.waiting.repair),
             ("crls", 60.0, core.publication.publish_due),
-            ("certificate", 600.0, replace_certificate),
+            ("certificate", 60.0, replace_certificate),
+            ("responders", 60.0, core.publication.renew_responders),
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -65,19 +73,25 @@ class Worker:
         ]
 
     async def stop(self) -> None:
-        """End; what is half done is undone by its guards or done again by the next one. The log is sealed last."""
+        """End; what is half done is undone by its guards or done again by the next one. The log is sealed last.
+
+        Never raises: whoever stops a server has more to close than this.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._core.sealer.seal()
+        try:
+            await self._core.sealer.seal()
+        except Exception as fault:  # noqa: BLE001 - the next start seals what is there now
+            _log.error("the audit log could not be sealed at the end", fault=_said(fault))
 
     async def _repeat(self, name: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         """Do one thing again and again. A fault costs a round, never the worker."""
         while True:
             try:
                 await work()
-            except (Problem, Conflict, StoreUnavailable, OSError) as fault:
-                _log.warning("background work failed", work=name, fault=f"{type(fault).__name__}: {fault}")
+            except (Problem, Conflict, OSError) as fault:
+                _log.warning("background work failed", work=name, fault=_said(fault))
                 await asyncio.sleep(RETRY_SECONDS if seconds >= TICK_SECONDS * 2 else seconds)
             except Exception as fault:  # noqa: BLE001 - the supervisor of background work
                 _log.error("background work failed", work=name, exc_info=fault)
@@ -86,39 +100,71 @@ class Worker:
 
     # ----------------------------------------------------------------- jobs of the store
 
-    async def _do_jobs(self) -> None:
-        now = self._core.clock()
-        kinds = (CRL_JOB, VALIDATE_JOB)
-        for job in await self._core.store.lease_jobs(kinds, now, LEASE_SECONDS, JOBS_AT_ONCE):
-            unit = Unit()
-            try:
-                await self._do(job)
-                unit.job_done(job)
-            except Problem as problem:
-                _log.warning("job failed", job=job.kind, object=job.object, problem=problem.detail)
-                pause = min(RETRY_SECONDS * 2**job.attempts, 3600)
-                unit.job_again(job, self._core.clock() + timedelta(seconds=pause))
-            try:
-                await self._core.store.commit(unit)
-            except Conflict:
-                continue  # somebody else has the lease by now
+    async def do_revocations(self) -> None:
+        """Publish the CRLs that are due, and revoke what goes with a key or credential that was revoked."""
+        kinds: dict[str, Doing] = {
+            CRL_JOB: self._publish,
+            BLOCKED_KEY_JOB: self._revoke_siblings,
+            CASCADE_JOB: self._finish_revocation,
+        }
+        await self._do_jobs(kinds, JOBS_AT_ONCE)
 
-    async def _do(self, job: Job) -> None:
-        one, _, other = job.object.partition("/")
-        if job.kind == CRL_JOB:
-            await self._core.publication.publish(one, int(other))
+    async def do_validations(self) -> None:
+        """Go on with validations that wait for their turn, or whose process has ended."""
+        await self._do_jobs({VALIDATE_JOB: self._validate}, VALIDATIONS_AT_ONCE)
+
+    async def _publish(self, crl: str) -> None:
+        issuer, _, shard = crl.partition("/")
+        await self._core.publication.publish(issuer, int(shard))
+
+    async def _revoke_siblings(self, key: str) -> None:
+        await self._core.revocation.revoke_siblings(key)
+
+    async def _finish_revocation(self, credential: str) -> None:
+        await self._core.administration.finish_revocation(credential, "system:revocation")
+
+    async def _validate(self, challenge: str) -> int | None:
+        authorization, _, method = challenge.partition("/")
+        return await self._core.validating.resume(authorization, method)
+
+    async def _do_jobs(self, kinds: Mapping[str, Doing], limit: int) -> None:
+        """Do what is due of these kinds, all at once: a job that hangs keeps none of the others waiting."""
+        jobs = await self._core.store.lease_jobs(tuple(kinds), self._core.clock(), LEASE_SECONDS, limit)
+        if jobs:
+            await asyncio.gather(*(self._do(job, kinds[job.kind]) for job in jobs))
+
+    async def _do(self, job: Job, doing: Doing) -> None:
+        """One job, and what comes of it; it is done, or given back."""
+        try:
+            async with asyncio.timeout(LEASE_SECONDS):
+                pause = await doing(job.object)
+        except Exception as fault:  # noqa: BLE001 - the supervisor of jobs: a poisonous one is given back like any other
+            expected = isinstance(fault, Problem | Conflict | TimeoutError | OSError)
+            _log.log(
+                WARNING if expected else ERROR,
+                "job failed",
+                job=job.kind,
+                object=job.object,
+                attempts=job.attempts,
+                fault=_said(fault),
+                exc_info=None if expected else fault,
+            )
+            pause = min(RETRY_SECONDS * 2 ** min(job.attempts - 1, 20), LONGEST_RETRY_SECONDS)
+        unit = Unit()
+        if pause is None:
+            unit.job_done(job)
         else:
-            await self._core.validating.resume(one, other)
+            unit.job_again(job, self._core.clock() + timedelta(seconds=pause))
+        try:
+            await self._core.store.commit(unit)
+        except Conflict:
+            return  # somebody else has the lease by now
+        except Problem as problem:
+            _log.warning("a job is still leased", job=job.kind, object=job.object, fault=_said(problem))
 
     # ----------------------------------------------------------------- orders
 
-    async def _recover(self) -> None:
-        """Finish orders whose second commit failed while the store could not write."""
-        before = self._core.clock() - timedelta(seconds=STUCK_SECONDS)
-        for order in await self._core.store.many(ORDERS_STUCK, int(before.timestamp()), 100):
-            await self._core.recovery.finish_order(order.id)
-
-    async def _expire(self) -> None:
+    async def expire(self) -> None:
         """Write down that open orders whose time is over have ended."""
         now = self._core.clock()
         for order in await self._core.store.many(ORDERS_EXPIRED, int(now.timestamp()), 500):
@@ -131,3 +177,7 @@ class Worker:
                 await self._core.store.commit(unit)
             except Conflict:
                 continue
+
+
+def _said(fault: Exception) -> str:
+    return f"{type(fault).__name__}: {fault}"

@@ -6,13 +6,16 @@ the call that made them.
 
 from __future__ import annotations
 
+import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 from typing import Any, TypeVar
 
+from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
 from ca_core.status import RevocationReason
 from policy.account import Group, Organisation, User
@@ -28,9 +31,10 @@ from policy.credential import (
 )
 from policy.ids import CredentialId, new_id, short_id
 from policy.mount import LABEL, Mount
-from policy.problems import Forbidden, Malformed, OrderConflict, UnknownProduct
+from policy.problems import Forbidden, Malformed, OrderConflict, Unavailable, UnknownProduct
 from policy.product import Product, ProductState
-from policy.revocation import Revocation
+from policy.revocation import CASCADE_JOB, Revocation
+from policy.rules.identifiers import check_pattern
 from policy.sealing import Sealing, Secret
 from policy.store import (
     ACCOUNTS_OF_CREDENTIAL,
@@ -49,6 +53,8 @@ from policy.store import (
 )
 
 SECRET_BYTES = 32
+CASCADE_AGAIN_SECONDS = 60
+"""After this long, what was past its first commit at the revocation is recorded, and revoked as well."""
 T = TypeVar("T", Group, Organisation, User, Mount)
 
 _METHODS: dict[CredentialType, tuple[AuthenticationMethod, ...]] = {
@@ -96,6 +102,7 @@ class Administration:
         store: Store,
         sealing: Sealing,
         revocation: Revocation,
+        ca: CertificateAuthority,
         clock: Clock,
         check_mount: Mapping[str, Callable[[Mount], object]],
     ) -> None:
@@ -104,6 +111,7 @@ class Administration:
         self._check_mount = check_mount
         self._sealing = sealing
         self._revocation = revocation
+        self._ca = ca
         self._clock = clock
 
     # ----------------------------------------------------------------- credentials
@@ -168,6 +176,11 @@ class Administration:
         for key in new.mounts:
             if not key.startswith(f"{new.type}/") or await self._store.one(MOUNT, key) is None:
                 raise Malformed(f'there is no {new.type} mount "{key}"')
+        for network in new.allowed_cidrs:
+            try:
+                ip_network(network)
+            except ValueError as fault:
+                raise Malformed(f'"{network}" is not a network: {fault}') from fault
         if new.use_limit is not None and new.use_limit < 1:
             raise Malformed("a use limit is at least 1")
         return method
@@ -183,13 +196,22 @@ class Administration:
 
     async def credential(self, name: str) -> Credential:
         """A credential by id, or by identifier of any type. Raises Malformed when there is none."""
-        found = await self._store.one(CREDENTIAL, name)
-        for kind in CredentialType:
-            if found is None:
-                found = await self._store.one(CREDENTIAL_BY_IDENTIFIER, kind, name)
+        found = await self._by_id(name)
+        if found is None:
+            known = [one for kind in CredentialType if (one := await self._by_identifier(kind, name)) is not None]
+            if len(known) > 1:
+                ids = ", ".join(f"{one.type} {one.id}" for one in known)
+                raise Malformed(f'"{name}" names several credentials: {ids}; say which by its id')
+            found = known[0] if known else None
         if found is None:
             raise Malformed(f'there is no credential "{name}"')
         return found
+
+    async def _by_id(self, credential_id: str) -> Credential | None:
+        return await self._store.one(CREDENTIAL, credential_id)
+
+    async def _by_identifier(self, kind: CredentialType, identifier: str) -> Credential | None:
+        return await self._store.one(CREDENTIAL_BY_IDENTIFIER, kind, identifier)
 
     async def rotate_credential(self, name: str, overlap_seconds: int, actor: str) -> CreatedCredential:
         """Give a credential a new secret; the old one ends after the overlap, which may be zero. Not when revoked."""
@@ -239,14 +261,30 @@ class Administration:
             state=CredentialState.REVOKED,
             revoked_at=now,
             revoked_reason=why,
+            cascade=cascade,
             version=credential.version + 1,
         )
-        await self._save(changed, AuditTag.CREDENTIAL_REVOKED, f"credential:{credential.id}", {"why": why}, actor)
-        ended = await cancel_open_orders(
-            self._store, now, why=Forbidden("the credential was revoked"), actor=actor, credential=credential.id
-        )
-        certificates = await self._revocation.cascade(credential.id, cascade, actor) if cascade else 0
+        unit = Unit()
+        unit.save(changed)
+        # Whatever interrupts what follows, the job does it again; it also finds what was being signed just now.
+        unit.schedule(CASCADE_JOB, credential.id, now + timedelta(seconds=CASCADE_AGAIN_SECONDS))
+        detail = {"why": why, "cascade": cascade}
+        unit.audit(AuditEvent(AuditTag.CREDENTIAL_REVOKED, now, actor, f"credential:{credential.id}", detail))
+        await self._commit(unit, "the credential was changed at the same time")
+        ended, certificates = await self.finish_revocation(credential.id, actor)
         return changed, ended, certificates
+
+    async def finish_revocation(self, credential_id: str, actor: str) -> tuple[int, int]:
+        """End the open orders of a revoked credential and revoke its certificates if that was wanted; how many of each.
+
+        May be repeated: what is done is not there any more.
+        """
+        credential = await self.credential(credential_id)
+        why = Forbidden("the credential was revoked")
+        ended = await cancel_open_orders(self._store, self._clock(), why=why, actor=actor, credential=credential.id)
+        if credential.cascade is None:
+            return ended, 0
+        return ended, await self._revocation.cascade(credential.id, credential.cascade, actor)
 
     async def accounts(self, credential: str, after: str, limit: int) -> list[Any]:
         """ACME accounts bound to a credential."""
@@ -262,6 +300,7 @@ class Administration:
 
     async def apply_product(self, product: Product, actor: str) -> Product | None:
         """Make this the newest version of the product; None when nothing would change."""
+        self._check_product(product)
         current = await self._store.one(PRODUCT, product.name)
         version = current.version + 1 if current is not None else 1
         profile = replace(product.profile, version=version)
@@ -280,6 +319,18 @@ class Administration:
         unit.audit(AuditEvent(AuditTag.PRODUCT_APPLIED, self._clock(), actor, f"product:{new.name}", detail))
         await self._commit(unit, f'the product "{new.name}" was changed at the same time')
         return new
+
+    def _check_product(self, product: Product) -> None:
+        """What would fail at the first order is told now. Raises Malformed."""
+        try:
+            self._ca.check_profile(product.issuer, product.profile)
+            re.compile(product.names.common_name)
+            for pattern in (*product.names.allowed, *product.names.denied, *product.validation.trusted):
+                check_pattern(pattern)
+        except Unavailable as fault:
+            raise Malformed(f'the product "{product.name}": {fault.detail}') from fault
+        except (ValueError, re.error) as fault:
+            raise Malformed(f'the product "{product.name}": {fault}') from fault
 
     async def set_product_state(self, name: str, state: ProductState, actor: str) -> Product:
         """Suspend, retire or reactivate a product: a new version with that state."""
@@ -300,6 +351,10 @@ class Administration:
             check(mount)
         except ValueError as fault:
             raise Malformed(str(fault)) from fault
+        try:
+            self._ca.issuer(mount.issuer)
+        except Unavailable as fault:
+            raise Malformed(fault.detail) from fault
         for name in mount.products:
             if await self._store.one(PRODUCT, name) is None:
                 raise UnknownProduct(f'there is no product "{name}"')

@@ -67,4 +67,4 @@ class Approval:
 
 def _person(actor: str) -> str:
     """Who acts, whatever the way: "user:alice@cli" is the same alice as "user:alice"."""
-    return actor.partition("@")[0]
+    return actor.removesuffix("@cli")

@@ -31,6 +31,7 @@ class AuditTag(StrEnum):
     CERTIFICATE_REVOKED = "ca:certificate:revoked"
     CERTIFICATE_HELD = "ca:certificate:held"
     CERTIFICATE_RELEASED = "ca:certificate:released"
+    ISSUANCE_RESERVED = "ca:issuance:reserved"
     ISSUANCE_RESUMED = "ca:issuance:resumed"
     ISSUANCE_VOIDED = "ca:issuance:voided"
     CRL_PUBLISHED = "ca:crl:published"

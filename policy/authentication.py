@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import argon2
@@ -75,21 +76,28 @@ class Authentication:
         first = principals[0]
         if any(other.credential.id != first.credential.id for other in principals[1:]):
             raise Unauthenticated("the password and the certificate belong to different credentials")
-        self.check_usable(first.credential, mount, address)
-        for principal in principals:
-            if principal.certificate_der is not None:
-                return principal
-        return first
+        await self.check_usable(first.credential, mount, address)
+        shown = next((one for one in principals if one.certificate_der is not None), first)
+        # A password beside the certificate makes it more than a certificate that renews itself.
+        return replace(shown, renewal_only=shown.renewal_only and len(principals) == 1)
 
-    def check_usable(self, credential: Credential, mount: Mount, address: str) -> None:
+    async def check_usable(self, credential: Credential, mount: Mount, address: str) -> None:
         """That a proven credential may be used here and now. Raises Forbidden."""
         if credential.type != mount.protocol or (credential.mounts and mount.key not in credential.mounts):
             raise Forbidden(f"this credential may not be used at {mount.key}", credential=credential.id)
+        await self._check_owner(credential)
         state = credential.at(self._clock())
         if state is not CredentialState.ACTIVE:
             raise Forbidden(f"the credential {_SAID[state]}", credential=credential.id)
         if credential.allowed_cidrs and not _within(address, credential.allowed_cidrs):
             raise Forbidden("the credential may not be used from this address", credential=credential.id)
+
+    async def _check_owner(self, credential: Credential) -> None:
+        """That the user and group of the credential are still there and active. Raises Forbidden."""
+        user = await self._catalogue.user(credential.user)
+        group = await self._catalogue.group(credential.group)
+        if user is None or not user.active or group is None or not group.active:
+            raise Forbidden("the user or group of this credential is deactivated", credential=credential.id)
 
     async def _one(self, mount: Mount, claim: Claim, address: str) -> Principal:
         match claim:
@@ -184,7 +192,15 @@ class Authentication:
             if credential is None:
                 raise Unauthenticated("the client certificate belongs to no credential")
             requester = Requester("certificate", stored.serial)
-            return Principal(credential, requester, mount.key, address, certificate=stored.serial, certificate_der=der)
+            return Principal(
+                credential,
+                requester,
+                mount.key,
+                address,
+                certificate=stored.serial,
+                certificate_der=der,
+                renewal_only=credential.method is not AuthenticationMethod.CERTIFICATE,
+            )
         credential = await self._foreign(mount, claim, digest)
         requester = Requester("certificate", f"sha256:{digest}")
         return Principal(credential, requester, mount.key, address, certificate_der=claim.certificate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,11 +19,10 @@ from policy.order import (
     ChallengeStatus,
     Identifier,
     OrderEvent,
-    OrderStatus,
     StoredProblem,
     advance,
 )
-from policy.problems import Malformed, OrderConflict, Problem, RejectedIdentifier
+from policy.problems import Malformed, OrderConflict, Problem, RejectedIdentifier, ValidationFailed
 from policy.product import Product
 from policy.rules.identifiers import covered
 from policy.store import (
@@ -33,8 +33,9 @@ from policy.store import (
     Store,
     Unit,
 )
-from policy.validating import ORDERS_AT_ONCE, Validating, challenge_of
+from policy.validating import Validating, challenge_of
 from policy.validation.challenges import methods_for, new_token
+from policy.waiting import ORDERS_AT_ONCE
 
 CAA_FRESH = timedelta(hours=8)
 """How long a CAA look-up may serve (RFC 8555 section 7.4 leaves it open; Baseline Requirements section 3.2.2.8)."""
@@ -96,6 +97,7 @@ class Authorizing:
             challenges=tuple(
                 Challenge(method, new_token(), challenge_status, now if trusted else None) for method in methods
             ),
+            trusted=trusted,
             product=product.name,
         )
         unit.insert(authorization)
@@ -104,7 +106,7 @@ class Authorizing:
     async def _reusable(self, owner: str, product: Product, identifier: Identifier) -> Authorization | None:
         """A valid authorization of the same owner, product and form of name, proven recently enough (trap T-19)."""
         now = self._clock()
-        found = await self._store.one(
+        found = await self._store.many(
             AUTHORIZATION_REUSABLE,
             owner,
             identifier.type,
@@ -112,12 +114,8 @@ class Authorizing:
             int(identifier.wildcard),
             int((now + timedelta(hours=1)).timestamp()),
         )
-        if found is None or found.product != product.name:
-            return None
-        proven = max((one.validated for one in found.challenges if one.validated), default=None)
-        if proven is None or proven + timedelta(seconds=product.validation.reuse_seconds) < now:
-            return None
-        return found
+        oldest = now - timedelta(seconds=product.validation.reuse_seconds)
+        return next((one for one in found if _proves(one, product, oldest)), None)
 
     # ----------------------------------------------------------------- answering
 
@@ -136,11 +134,31 @@ class Authorizing:
         )
         if principal.account is None:
             raise Malformed("challenges are answered by accounts")
-        return await self._validating.begin(authorization.id, method, principal.account.thumbprint)
+        return await self._validating.begin(authorization, method, principal.account.thumbprint)
 
     async def check_caa_again(self, authorizations: tuple[Authorization, ...]) -> None:
-        """At finalize: every name whose CAA look-up is older than eight hours is looked up again (trap T-8)."""
+        """At finalize: every name whose CAA look-up is older than eight hours is looked up again (trap T-8).
+
+        All at once, within the time of one attempt. Raises what the first of them in the order raises, ValidationFailed
+        when time is over.
+        """
+        due = await self._caa_due(authorizations)
+        seconds = self._validating.settings.attempt_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                looked = (self._validating.check_caa_again(one, method) for one, method in due)
+                # Each is waited for, so that none goes on when the answer is given.
+                outcomes = await asyncio.gather(*looked, return_exceptions=True)
+        except TimeoutError as late:
+            raise ValidationFailed(f"CAA records could not be looked up within {seconds:.0f} seconds") from late
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    async def _caa_due(self, authorizations: tuple[Authorization, ...]) -> list[tuple[Authorization, str | None]]:
+        """The authorizations whose CAA look-up is too old, and how each was proven."""
         now = self._clock()
+        due: list[tuple[Authorization, str | None]] = []
         for authorization in authorizations:
             product = await self._catalogue.product(authorization.product)
             if product is None or not product.validation.caa:
@@ -153,7 +171,8 @@ class Authorizing:
                 continue
             if authorization.caa_checked is None or authorization.caa_checked + CAA_FRESH < now:
                 method = next((one.type for one in authorization.challenges if one.validated), None)
-                await self._validating.check_caa_again(authorization, method)
+                due.append((authorization, method))
+        return due
 
     # ----------------------------------------------------------------- giving up
 
@@ -166,7 +185,7 @@ class Authorizing:
             new = replace(authorization, status=AuthorizationStatus.DEACTIVATED, version=authorization.version + 1)
             unit = Unit()
             unit.save(new)
-            await self._validating.move_orders(new, unit)
+            await self._validating.waiting.move(new, unit)
             tag = AuditTag.AUTHORIZATION_DEACTIVATED
             unit.audit(AuditEvent(tag, now, str(principal.requester), f"authorization:{new.id}"))
             try:
@@ -178,21 +197,29 @@ class Authorizing:
         raise OrderConflict("the authorization changes too often", authorization=authorization.id)
 
 
+def _proves(authorization: Authorization, product: Product, oldest: datetime) -> bool:
+    """Whether an authorization is a proof by a method that this product takes, not older than that."""
+    return (
+        authorization.product == product.name
+        and not authorization.trusted
+        and any(
+            one.validated is not None and one.validated >= oldest and one.type in product.validation.methods
+            for one in authorization.challenges
+        )
+    )
+
+
 async def cancel_open_orders(
     store: Store, now: datetime, *, why: Problem, actor: str, owner: str | None = None, credential: str | None = None
 ) -> int:
     """End every open order of an owner or credential that is not being signed; how many there were.
 
-    One that is being signed runs into its guards, or is recorded (DESIGN.md section 3).
+    One that is being signed runs into its guards, or is recorded.
     """
     query, key = (OPEN_ORDERS_OF_OWNER, owner) if credential is None else (OPEN_ORDERS_OF_CREDENTIAL, credential)
     ended = 0
     while True:
-        found = [
-            order
-            for order in await store.many(query, key, ORDERS_AT_ONCE)
-            if order.status is not OrderStatus.PROCESSING
-        ]
+        found = await store.many(query, key, ORDERS_AT_ONCE)
         if not found:
             return ended
         for order in found:

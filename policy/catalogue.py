@@ -1,14 +1,14 @@
 """Catalogue: mounts, products, credentials, groups and accounts as they stand, read once per configuration epoch.
 
 A cache may be late by nothing that matters: what it says is checked again by the guards of commit 1, inside the
-transaction (DESIGN.md section 3). It empties itself when a commit raised the configuration epoch.
+transaction. It empties itself when a commit raised the configuration epoch.
 """
 
 from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from policy.account import Account, Group
+from policy.account import Account, Group, User
 from policy.credential import Credential, CredentialType
 from policy.mount import Mount
 from policy.problems import UnknownProduct
@@ -23,6 +23,7 @@ from policy.store import (
     PRODUCT,
     PRODUCT_VERSION,
     PRODUCTS,
+    USER,
     Query,
     Store,
     Value,
@@ -101,6 +102,10 @@ class Catalogue:
     async def group(self, name: str) -> Group | None:
         """A group by its name."""
         return await self._one(GROUP, name)
+
+    async def user(self, name: str) -> User | None:
+        """A user by name."""
+        return await self._one(USER, name)
 
     async def account(self, account_id: str) -> Account | None:
         """An ACME account by its id."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from ca_core.status import RevocationReason
 from policy.account import Account
 from policy.ids import CredentialId
 from policy.sealing import Secret
@@ -71,7 +72,7 @@ class StoredSecret:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API credential (DESIGN.md section 3). `identifier` is what the client calls it: EAB kid, user name.
+    """An API credential. `identifier` is what the client calls it: EAB kid, user name.
 
     `products` are product names, the first the default. `mounts` are the keys of the mounts where it may be used
     ("est/default"); empty means every mount of its type. `use_limit` bounds how often it may be used for issuing
@@ -97,6 +98,8 @@ class Credential:
     label: str = ""
     revoked_at: datetime | None = None
     revoked_reason: str | None = None
+    cascade: RevocationReason | None = None
+    """With a revocation: every certificate of this credential is revoked for this reason, also those to come."""
     version: int = 1
 
     def at(self, now: datetime) -> CredentialState:
@@ -129,7 +132,7 @@ class CertificateClaim:
 class BindingClaim:
     """An ACME external account binding. `verify` checks the MAC with a candidate key; it raises Unauthenticated.
 
-    The function comes to the secret, not the secret to the door (LAYOUT section 7).
+    The function comes to the secret, not the secret to the door.
     """
 
     kid: str
@@ -177,6 +180,8 @@ class Principal:
     account: Account | None = None
     certificate: str | None = None
     certificate_der: bytes | None = None
+    renewal_only: bool = False
+    """Nothing but a certificate that this credential enrolled was shown: it speaks for its own renewal."""
 
     @property
     def owner(self) -> str:

@@ -5,7 +5,7 @@
       → await the signature
       → commit 2: certificate, its state, order `valid`, audit
 
-The guards of commit 1 are where a revocation bites: nothing begins to be signed after it (DESIGN.md section 3). What
+The guards of commit 1 are where a revocation bites: nothing begins to be signed after it. What
 was past commit 1 when the process ended is signed again from its recorded bytes; signatures are deterministic, so it
 is the identical certificate (policy/recovery.py).
 """
@@ -17,11 +17,13 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
 from ca_core.csr import CertificationRequest
 from ca_core.issuance import Decision, IssuanceRequest, IssuedCertificate, Prepared
+from ca_core.issuer import SignatureMismatch
 from ca_core.ledger import IssuanceStage, serial_hex
 from ca_core.names import common_name
 from policy.audit import AuditEvent, AuditTag
@@ -42,6 +44,7 @@ from policy.order import (
 )
 from policy.problems import (
     AlreadyReplaced,
+    BadCSR,
     BadPublicKey,
     Forbidden,
     NotReady,
@@ -51,6 +54,7 @@ from policy.problems import (
     UnknownProduct,
 )
 from policy.product import Product
+from policy.revocation import CASCADE_JOB
 from policy.rules import Case, Judged, judge
 from policy.rules.approval import needs_approval
 from policy.rules.standard import ON_CERTIFICATE, ON_REQUEST
@@ -69,6 +73,7 @@ from policy.store import (
 )
 
 _encode = msgspec.json.encode
+_log = structlog.get_logger("certgate.fulfilment")
 
 
 class Fulfilment:
@@ -91,15 +96,15 @@ class Fulfilment:
     # ----------------------------------------------------------------- the way of every order
 
     async def fulfil(
-        self, principal: Principal, order: Order, request: CertificationRequest, *, unit: Unit | None = None
+        self, principal: Principal, order: Order, request: CertificationRequest, *, placed: AuditEvent | None = None
     ) -> Order:
         """Judge, reserve, sign and record. The order comes back `valid`, `held`, or `processing` when signing waits.
 
-        With a `unit`, the order is a new one that this unit shall write (one-step protocols save a commit). Raises
+        With `placed`, the order is a new one, not written yet (one-step protocols save a commit). Raises
         what the rules object to, NotReady, Forbidden; the stored order is then as it was.
         """
-        fresh = unit is not None
-        unit = unit or Unit()
+        fresh = placed is not None
+        unit = Unit()
         now = self._clock()
         if order.status is not OrderStatus.READY:
             return self._again(order, request)
@@ -107,16 +112,22 @@ class Fulfilment:
             raise NotReady("the order has expired: place a new one")
         product = await self._catalogue.product_version(order.product, order.product_version)
         trace, prepared = await self._decide(principal.credential, order, product, request)
-        if fresh:
-            unit.reference_free(order, now)
-        self._guard(unit, principal.credential, order, request, now)
+        if fresh and order.reference is not None:
+            unit.reference_free(order.mount, order.credential, order.reference, now)
+        self._guard(unit, principal.credential, order, request, now, fresh=fresh)
+        if placed is not None:
+            unit.audit(placed)
         why_held = needs_approval(Case(product, principal.credential, order.identifiers))
         if why_held:
             step = Step("approval", "held", why_held)
             held = advance(order, OrderEvent.HOLD, now, request=request, trace=(*order.trace, *trace, step))
             self._write(unit, held, fresh)
             unit.audit(_event(AuditTag.ORDER_HELD, now, str(principal.requester), order, {"why": why_held}))
-            return await self._commit_order(unit, held)
+            try:
+                await self._store.commit(unit)
+            except Conflict as conflict:
+                return await self._conflicted(conflict, order, request)
+            return held
         actor = str(principal.requester)
         return await self._issue(unit, order, OrderEvent.FINALIZE, request, prepared, trace, actor, fresh)
 
@@ -125,10 +136,12 @@ class Fulfilment:
         credential = await self._store.one(CREDENTIAL, order.credential)
         if order.status is not OrderStatus.HELD or order.request is None or credential is None:
             raise NotReady(f'the order is "{order.status}": there is nothing to approve')
+        if order.expires <= self._clock():
+            raise NotReady("the order expired before anybody decided: it has to be placed anew")
         product = await self._catalogue.product_version(order.product, order.product_version)
         trace, prepared = await self._decide(credential, order, product, order.request)
         unit = Unit()
-        self._guard(unit, credential, order, order.request, self._clock())
+        self._guard(unit, credential, order, order.request, self._clock(), fresh=False)
         unit.audit(_event(AuditTag.ORDER_APPROVED, self._clock(), approver, order, {}))
         step = Step("approval", "approved", f"by {approver}")
         return await self._issue(
@@ -155,6 +168,9 @@ class Fulfilment:
         self, credential: Credential, order: Order, product: Product, request: CertificationRequest
     ) -> tuple[tuple[Step, ...], Prepared]:
         """Judge the request, prepare, judge the to-be-signed bytes. Raises the Problem of what objects."""
+        mount = await self._catalogue.mount(order.mount)
+        if order.product not in mount.products or order.product not in credential.products:
+            raise UnknownProduct(f'the product "{order.product}" cannot be ordered here any more')
         authorizations = await self._authorizing.read(order.authorizations)
         await self._authorizing.check_caa_again(authorizations)
         digest = fingerprint(request.spki)
@@ -190,15 +206,27 @@ class Fulfilment:
         return (*steps, lints), prepared
 
     def _guard(
-        self, unit: Unit, credential: Credential, order: Order, request: CertificationRequest, now: datetime
+        self,
+        unit: Unit,
+        credential: Credential,
+        order: Order,
+        request: CertificationRequest,
+        now: datetime,
+        *,
+        fresh: bool,
     ) -> None:
         """What has to hold inside the transaction of commit 1, however stale what was read before."""
-        if credential.use_limit is not None and credential.type is not CredentialType.ACME:
-            unit.credential_spend(credential.id, now)
-        else:
+        if credential.type is CredentialType.ACME or order.status is OrderStatus.HELD:
+            # The uses of an ACME credential are its accounts; a held order was counted when it was held.
             unit.credential_active(credential.id, now)
+        else:
+            unit.credential_spend(credential.id, now)
         if order.account is not None:
             unit.account_valid(order.account)
+            unit.not_account_key(request.spki)
+        unit.authorizations_valid(order.authorizations if not fresh else (), now)
+        if order.predecessor is not None:
+            unit.certificate_valid(order.predecessor)
         unit.product_active(order.product)
         unit.mount_active(order.mount)
         unit.key_not_blocked(request.spki)
@@ -224,16 +252,21 @@ class Fulfilment:
             receipt = await self._store.commit(unit)
         except Conflict as conflict:
             return await self._conflicted(conflict, order, request)
-        except StoreUnavailable as fault:
-            raise Unavailable("the store cannot write at the moment", retry_after=30) from fault
         try:
             issued = await self._ca.sign(token, receipt)
+        except (Unavailable, SignatureMismatch) as fault:
+            # The key is busy, away or not the right one: somebody can mend that, so nothing is decided. Recovery signs
+            # what was recorded.
+            _log.error("signing failed, will be tried again", order=order.id, issuance=token.id, fault=str(fault))
+            return processing
         except Problem as problem:
             return await self.void(processing, token.id, problem, actor)
         return await self.record(processing, issued, request.key_type, actor)
 
-    async def record(self, order: Order, issued: IssuedCertificate, key_type: str, actor: str) -> Order:
-        """Commit 2. When the store fails now, the order stays `processing` and recovery finishes it."""
+    async def record(
+        self, order: Order, issued: IssuedCertificate, key_type: str, actor: str, note: AuditEvent | None = None
+    ) -> Order:
+        """Commit 2, with a further event. When the store fails, the order stays `processing`; recovery finishes it."""
         now = self._clock()
         serial = serial_hex(issued.serial)
         valid = advance(order, OrderEvent.ISSUE, now, issuer_id=issued.issuer_id, serial=serial)
@@ -242,6 +275,8 @@ class Fulfilment:
         self._ca.record(issued, unit)
         unit.certificate(stored, issued.der)
         unit.save(valid)
+        if note is not None:
+            unit.audit(note)
         detail = {
             "order": order.id,
             "credential": order.credential,
@@ -251,6 +286,10 @@ class Fulfilment:
             "names": [str(name) for name in stored.names],
             "not_after": issued.not_after,
         }
+        credential = await self._catalogue.credential(order.credential)
+        if credential is not None and credential.cascade is not None:
+            # Revoked while this was being signed: it is recorded, and revoked like its siblings.
+            unit.schedule(CASCADE_JOB, order.credential, now)
         unit.audit(AuditEvent(AuditTag.CERTIFICATE_ISSUED, now, actor, f"certificate:{serial}", detail))
         try:
             await self._store.commit(unit)
@@ -268,16 +307,6 @@ class Fulfilment:
             unit.insert(order)
         else:
             unit.save(order)
-
-    async def _commit_order(self, unit: Unit, order: Order) -> Order:
-        try:
-            await self._store.commit(unit)
-        except Conflict as conflict:
-            assert order.request is not None
-            return await self._conflicted(conflict, order, order.request)
-        except StoreUnavailable as fault:
-            raise Unavailable("the store cannot write at the moment", retry_after=30) from fault
-        return order
 
     async def _conflicted(self, conflict: Conflict, order: Order, request: CertificationRequest) -> Order:
         """A guard was missed: another finalize was first, or somebody was revoked meanwhile."""
@@ -319,13 +348,13 @@ GUARD_PROBLEMS: dict[str, tuple[type[Problem], str]] = {
     "account_valid": (Forbidden, "the account is not valid any more"),
     "product_active": (UnknownProduct, "the product is not active any more"),
     "mount_active": (Forbidden, "this door is closed"),
-    "key_not_blocked": (
-        BadPublicKey,
-        "this public key was reported as compromised and is blocked: make a new key pair",
-    ),
+    "key_not_blocked": (BadPublicKey, "this public key is blocked as compromised: make a new key pair"),
     "order_save": (OrderConflict, "the order was changed at the same time: look at it again"),
     "reference_free": (OrderConflict, "the same request is being served already: ask again"),
     "order_reference": (OrderConflict, "the same request is being served already: ask again"),
+    "authorizations_valid": (Forbidden, "an authorization of the order is not valid any more"),
+    "certificate_valid": (Forbidden, "the certificate that is to be renewed is not valid any more"),
+    "not_account_key": (BadCSR, "the public key of the request is the key of an ACME account: use another"),
     "not_replaced": (AlreadyReplaced, "the certificate named by replaces has a successor already"),
     "issuance_order": (OrderConflict, "the order is being served already: ask again"),
 }
@@ -340,11 +369,11 @@ def _proven(authorizations: tuple[Authorization, ...], now: datetime) -> frozens
     return frozenset(
         Identifier(one.identifier.type, ("*." if one.wildcard else "") + one.identifier.value)
         for one in authorizations
-        if one.at(now) is AuthorizationStatus.VALID
+        if one.at(now) is AuthorizationStatus.VALID and not one.trusted
     )
 
 
-def placed_event(order: Order, actor: str, new: NewOrder, address: str) -> AuditEvent:
+def placed_event(order: Order, new: NewOrder, principal: Principal) -> AuditEvent:
     """The event of an order's placing."""
     detail = {
         "credential": order.credential,
@@ -352,9 +381,9 @@ def placed_event(order: Order, actor: str, new: NewOrder, address: str) -> Audit
         "mount": order.mount,
         "kind": new.kind,
         "identifiers": [str(one) for one in order.identifiers],
-        "address": address,
+        "address": principal.address,
     }
-    return _event(AuditTag.ORDER_PLACED, order.created, actor, order, detail)
+    return _event(AuditTag.ORDER_PLACED, order.created, str(principal.requester), order, detail)
 
 
 def read_judged(prepared: Prepared) -> Judged:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from policy.problems import RateLimited
 
 _FORM = re.compile(r"(\d+)/(\d*)([smhd])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_KEYS = 100_000
-"""Keys kept per server; beyond, those whose time has passed are dropped, then the oldest."""
+"""Keys kept per server; beyond, those whose time has passed are dropped, then those that are nearest to it."""
+ROOM = MAX_KEYS // 10
+"""How many keys are dropped at least when there are too many, so that it costs one take in so many."""
+NETWORK_PREFIX = 64
+"""Whoever has one IPv6 address has the 2**64 of its subnet (RFC 4291 section 2.5.1): they count as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Limits:
         limit = self._limits.get(name)
         if limit is None:
             return
+        if name.endswith("_per_address"):
+            key = _network(key)
         now = self._now()
         step = limit.seconds / limit.count
         arrival = max(self._arrival.get((name, key), now), now)
@@ -70,6 +77,23 @@ class Limits:
         self._arrival[(name, key)] = arrival + step
 
     def _drop(self, now: float) -> None:
-        self._arrival = {key: arrival for key, arrival in self._arrival.items() if arrival > now}
-        while len(self._arrival) >= MAX_KEYS:
-            self._arrival.pop(next(iter(self._arrival)))
+        kept = {key: arrival for key, arrival in self._arrival.items() if arrival > now}
+        excess = len(kept) - (MAX_KEYS - ROOM)
+        if excess > 0:
+            # Not the oldest: a flood of new keys would free exactly those that have used up most.
+            for key in sorted(kept, key=kept.__getitem__)[:excess]:
+                del kept[key]
+        self._arrival = kept
+
+
+def _network(address: str) -> str:
+    """What an address counts as: itself, or the subnet of an IPv6 address."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = IPv6Address(address)
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return f"{int(parsed) >> (128 - NETWORK_PREFIX):016x}/{NETWORK_PREFIX}"

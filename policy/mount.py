@@ -1,4 +1,4 @@
-"""Where a door listens: protocol, label, products, options (DESIGN.md section 3).
+"""Where a door listens: protocol, label, products, options.
 
 A mount is a stored entity. What is answered before anybody is known (the ACME directory, EST's cacerts, SCEP's
 GetCACaps) depends on it alone.

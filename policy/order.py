@@ -38,7 +38,7 @@ __all__ = [
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands (LAYOUT: docs/issuance.md draws this from TRANSITIONS)."""
+    """Where an order stands (docs/issuance.md draws this from TRANSITIONS)."""
 
     DRAFT = "draft"
     PENDING = "pending"
@@ -140,7 +140,7 @@ class NewOrder:
 
     `product` is a product's name, or None for the one that the server selects (the credential's default). Without
     `identifiers` the names of the `request` count. `reference` is the client's own name for the transaction
-    (LAYOUT: SCEP transactionID, digest of EST identity and key, REST idempotency key): asking again with it gives the
+    (SCEP transactionID, digest of EST identity and key, REST idempotency key): asking again with it gives the
     same order. `replaces` is the serial (hex) of the certificate that this one succeeds.
     """
 
@@ -152,6 +152,8 @@ class NewOrder:
     not_after: datetime | None = None
     reference: str | None = None
     replaces: str | None = None
+    predecessor: str | None = None
+    """The serial (hex) of the certificate whose holder renews it here; it has to be valid when this one is signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ class Order:
     not_before: datetime | None = None
     not_after: datetime | None = None
     replaces: str | None = None
+    predecessor: str | None = None
     issuer_id: str | None = None
     serial: str | None = None
     problem: StoredProblem | None = None
@@ -246,6 +249,8 @@ class Authorization:
     created: datetime
     expires: datetime
     challenges: tuple[Challenge, ...]
+    trusted: bool = False
+    """The credential itself was the proof, by the product's word: no proof for anything else, and never reused."""
     product: str = ""
     """The product whose validation rules apply; a proof is reused for orders of the same product only."""
     version: int = 1

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
+from ca_core.issuance import IssuanceRequest
 from policy.authorizing import Authorizing
 from policy.catalogue import Catalogue
 from policy.credential import Principal
-from policy.fulfilment import placed_event
 from policy.ids import OrderId, new_id
 from policy.limits import Limits
 from policy.order import Authorization, AuthorizationStatus, Identifier, NewOrder, Order, OrderStatus
-from policy.problems import AlreadyReplaced, BadTime, Forbidden, UnknownCertificate, UnknownProduct
+from policy.problems import AlreadyReplaced, BadCSR, BadTime, Forbidden, UnknownCertificate, UnknownProduct
 from policy.product import Product
 from policy.rules import Case, judge
 from policy.rules.identifiers import trusted
@@ -27,13 +28,31 @@ class Placing:
     """Drafts orders, judged as far as they can be before a certification request is there."""
 
     def __init__(
-        self, store: Store, catalogue: Catalogue, authorizing: Authorizing, limits: Limits, clock: Clock
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        ca: CertificateAuthority,
+        authorizing: Authorizing,
+        limits: Limits,
+        clock: Clock,
     ) -> None:
         self._store = store
+        self._ca = ca
         self._catalogue = catalogue
         self._authorizing = authorizing
         self._limits = limits
         self._clock = clock
+
+    def guard(self, principal: Principal, new: NewOrder, unit: Unit) -> None:
+        """What has to hold inside the transaction that writes the order down. Comes before any write."""
+        now = self._clock()
+        unit.credential_active(principal.credential.id, now)
+        if principal.account is not None:
+            unit.account_valid(principal.account.id)
+        if new.reference is not None:
+            unit.reference_free(principal.mount, principal.credential.id, new.reference, now)
+        if new.replaces is not None:
+            unit.not_replaced(new.replaces)
 
     async def known(self, principal: Principal, new: NewOrder) -> Order | None:
         """The order that this reference stands for, while it is open or within the replay window."""
@@ -71,7 +90,7 @@ class Placing:
         else:
             self._check_trusted(case)
         proven = all(one.status is AuthorizationStatus.VALID for one in authorizations)
-        order = Order(
+        return Order(
             id=OrderId(new_id()),
             owner=principal.owner,
             credential=principal.credential.id,
@@ -84,7 +103,8 @@ class Placing:
             identifiers=identifiers,
             created=now,
             updated=now,
-            expires=now + ORDER_LIFETIME,
+            # An order lives no longer than the proofs that it counts on.
+            expires=min((now + ORDER_LIFETIME, *(one.expires for one in authorizations))),
             account=principal.account.id if principal.account else None,
             profile=new.product,
             reference=new.reference,
@@ -92,10 +112,9 @@ class Placing:
             not_before=new.not_before,
             not_after=new.not_after,
             replaces=new.replaces,
+            predecessor=new.predecessor,
             trace=trace,
         )
-        unit.audit(placed_event(order, str(principal.requester), new, principal.address))
-        return order
 
     async def _product(self, principal: Principal, new: NewOrder) -> Product:
         """The product asked for, or the first that mount and credential share. Raises UnknownProduct."""
@@ -121,15 +140,15 @@ class Placing:
 
     def _check_dates(self, product: Product, new: NewOrder) -> None:
         """A validity that cannot be granted exactly is refused (RFC 8555 section 7.4), never silently changed."""
-        now = self._clock()
-        limit = timedelta(seconds=product.profile.longest_validity_seconds)
-        start = new.not_before or now
-        if new.not_before is not None and not now - timedelta(hours=1) <= new.not_before <= now + limit:
-            raise BadTime(f"notBefore {new.not_before.isoformat()} is not within the validity that the product grants")
-        if new.not_after is not None and not start < new.not_after <= start + limit:
-            raise BadTime(
-                f"notAfter {new.not_after.isoformat()} is not after the beginning and within {limit.days} days of it"
-            )
+        if new.not_before is None and new.not_after is None:
+            return
+        request = IssuanceRequest(
+            product.issuer, product.profile, b"", "", (), (), not_before=new.not_before, not_after=new.not_after
+        )
+        try:
+            self._ca.check_validity(request)
+        except BadCSR as problem:
+            raise BadTime(problem.detail) from problem
 
     async def _check_replaces(self, principal: Principal, serial: str, identifiers: tuple[Identifier, ...]) -> None:
         """RFC 9773 section 5: the predecessor is this account's, shares a name, and has no successor yet."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from ca_core.profile import CertificateProfile
 
@@ -57,11 +56,10 @@ class ValidationRules:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One thing that can be ordered (spec/rest.md section 7): CA, profile, rules, approval, limits, renewal.
+    """One thing that can be ordered: CA, profile, rules, approval, limits, renewal.
 
-    `profile` is the profile as it was when this version was made, so that a product's version pins it. `limits` names
-    rate limits (policy/limits.py) by what they count. `renewal_fraction` is the part of the lifetime after which the
-    renewal window opens.
+    `profile` is the profile as it was when this version was made, so that a product's version pins it.
+    `renewal_fraction` is the part of the lifetime after which the renewal window opens.
     """
 
     name: str
@@ -74,6 +72,4 @@ class Product:
     names: NameRules = field(default_factory=NameRules)
     validation: ValidationRules = field(default_factory=ValidationRules)
     approval: bool = False
-    key_reuse: bool = True
     renewal_fraction: float = 2 / 3
-    limits: dict[str, Any] = field(default_factory=dict)

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
 from ca_core.issuer import Issuer
@@ -27,7 +29,7 @@ from ca_core.ocsp import (
 from ca_core.ocsp import CertificateStatus as SaidStatus
 from ca_core.status import CertificateState
 from policy.audit import AuditEvent, AuditTag
-from policy.problems import Malformed, OrderConflict, UnknownCertificate
+from policy.problems import Malformed, OrderConflict, Problem, UnknownCertificate
 from policy.service_keys import ServiceKeys
 from policy.store import (
     CERTIFICATE_STATUS,
@@ -37,11 +39,14 @@ from policy.store import (
     CertificateStatus,
     Conflict,
     Store,
-    StoreUnavailable,
     Unit,
     Value,
 )
 
+_log = structlog.get_logger("certgate.publication")
+
+ATTEMPTS = 10
+"""How often a CRL is signed anew because another server object was first."""
 MAX_ANSWERS = 10_000
 """Signed OCSP answers kept, some 700 octets each."""
 
@@ -99,15 +104,36 @@ class Publication:
         return await self._store.one(CRL, issuer_id, shard) or await self.publish(issuer_id, shard)
 
     async def publish(self, issuer_id: str, shard: int) -> PublishedCRL:
-        """Sign and publish the next CRL of a shard. When another server object was first, its CRL counts."""
+        """Sign and publish the next CRL of a shard; for a CA that has expired, the last one stands.
+
+        Raises UnknownCertificate, Unavailable, OrderConflict when others are first again and again.
+        """
         issuer = self._ca.issuer_by_id(issuer_id)
         if issuer is None:
             raise UnknownCertificate("there is no such CRL")
-        now = self._clock()
-        before = await self._store.one(CRL, issuer_id, shard)
+        for _ in range(ATTEMPTS):
+            now = self._clock()
+            before = await self._store.one(CRL, issuer_id, shard)
+            if _is_over(issuer, now):
+                if before is None:
+                    raise UnknownCertificate("the CA has expired without a CRL")
+                return before
+            crl, unit = await self._next(issuer, shard, before, now)
+            try:
+                await self._store.commit(unit)
+            except Conflict:
+                # Whoever was first may have read the entries before the revocation that this one is about.
+                continue
+            return crl
+        raise OrderConflict("the CRL is being published by others at the same time, again and again")
+
+    async def _next(
+        self, issuer: Issuer, shard: int, before: PublishedCRL | None, now: datetime
+    ) -> tuple[PublishedCRL, Unit]:
+        """The CRL that follows this one, with the entries of now, and the unit that publishes it."""
         # What has expired stays until it was on one CRL after its end (RFC 5280 section 3.3).
         since = before.this_update if before is not None else now
-        entries = await self._store.many(REVOKED, issuer_id, shard, int(since.timestamp()))
+        entries = await self._store.many(REVOKED, issuer.id, shard, int(since.timestamp()))
         crl = await issuer.sign_crl(
             shard,
             before.number + 1 if before is not None else 1,
@@ -119,28 +145,32 @@ class Publication:
         unit = Unit()
         unit.publish_crl(crl)
         detail = {"number": crl.number, "entries": len(entries), "next_update": crl.next_update}
-        unit.audit(AuditEvent(AuditTag.CRL_PUBLISHED, now, "system:publication", f"crl:{issuer_id}/{shard}", detail))
-        try:
-            await self._store.commit(unit)
-        except Conflict as conflict:
-            found = await self._store.one(CRL, issuer_id, shard)
-            if found is None:
-                raise OrderConflict("the CRL is being published by another server") from conflict
-            return found
-        return crl
+        unit.audit(AuditEvent(AuditTag.CRL_PUBLISHED, now, "system:publication", f"crl:{issuer.id}/{shard}", detail))
+        return crl, unit
 
     async def publish_due(self) -> int:
-        """Sign every CRL that is missing or due for refreshing; how many."""
+        """Sign every CRL that is missing or due for refreshing; how many.
+
+        One that cannot be signed keeps no other from it; what it raised is raised at the end.
+        """
         now = self._clock()
-        there = {(crl.issuer_id, crl.shard): crl for crl in await self._store.many(CRLS)}
+        refresh = timedelta(seconds=self._settings.crl_refresh_seconds)
+        there = {(crl.issuer_id, crl.shard): crl.this_update for crl in await self._store.many(CRLS)}
         published = 0
+        fault: Exception | None = None
         for issuer in self._ca.issuers.values():
             for shard in range(issuer.shards):
-                crl = there.get((issuer.id, shard))
-                refresh = timedelta(seconds=self._settings.crl_refresh_seconds)
-                if crl is None or crl.this_update + refresh <= now:
+                last = there.get((issuer.id, shard))
+                if _is_over(issuer, now) or (last is not None and now < last + refresh):
+                    continue
+                try:
                     await self.publish(issuer.id, shard)
                     published += 1
+                except Exception as problem:  # noqa: BLE001 - the key of one CA may be away while others sign
+                    _log.error("a CRL cannot be signed", issuer=issuer.name, shard=shard, fault=_said_of(problem))
+                    fault = problem
+        if fault is not None:
+            raise fault
         return published
 
     def ca_certificate(self, issuer_id: str) -> bytes:
@@ -166,7 +196,8 @@ class Publication:
             if status is not None and status.issuer_id != issuer.id:
                 status = None
             return await self._answer(issuer, query, status)
-        except (StoreUnavailable, OrderConflict):
+        except Problem as problem:
+            _log.error("OCSP cannot be answered", issuer=issuer.name, fault=_said_of(problem))
             return OCSPAnswer(TRY_LATER)
 
     async def _answer(self, issuer: Issuer, query: OCSPQuery, status: CertificateStatus | None) -> OCSPAnswer:
@@ -190,6 +221,12 @@ class Publication:
             self._answers.popitem(last=False)
         return answer
 
+    async def renew_responders(self) -> None:
+        """Replace keys that are due or revoked before a client has to wait for it."""
+        for issuer in {issuer.id: issuer for issuer in self._by_hash.values()}.values():
+            if issuer.name in self._responders and not _is_over(issuer, self._clock()):
+                await self._responder(issuer)
+
     async def _responder(self, issuer: Issuer) -> tuple[Responder, datetime]:
         """The delegated responder of an issuer, and when its certificate ends."""
         subject = (("CN", f"OCSP responder of {issuer.name} {issuer.id[:8]}"),)
@@ -197,6 +234,8 @@ class Publication:
         known = self._responders.get(issuer.name)
         if known is None or known[0] != usable.key.label:
             made = Responder(issuer.certificate, usable.key.certificate, usable.signer)
+            # What the key before has signed is not said any more: it may have been replaced because it was stolen.
+            self._answers.clear()
             known = self._responders[issuer.name] = (usable.key.label, made)
         return known[1], usable.key.not_after
 
@@ -204,6 +243,15 @@ class Publication:
 def is_root(issuer: Issuer) -> bool:
     """Whether this issuer is its own trust anchor, so that it issues CA certificates only."""
     return issuer.root_der == issuer.certificate_der
+
+
+def _is_over(issuer: Issuer, now: datetime) -> bool:
+    """Whether a CA can sign no further CRL: the last one that it can ends a second from now at the earliest."""
+    return issuer.not_after <= now + timedelta(seconds=1)
+
+
+def _said_of(fault: Exception) -> str:
+    return f"{type(fault).__name__}: {fault}"
 
 
 def _hex(serial: int) -> str:

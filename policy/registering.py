@@ -63,6 +63,7 @@ class Registering:
         )
         unit = Unit()
         unit.mount_active(principal.mount)
+        unit.account_key_fresh(new.spki)
         unit.credential_spend(principal.credential.id, now)
         unit.insert(account)
         detail = {"credential": account.credential, "mount": account.mount, "thumbprint": account.thumbprint}
@@ -127,6 +128,7 @@ class Registering:
                 conflict,
                 {
                     "mount_active": (Forbidden, "this directory is closed"),
+                    "account_key_fresh": (Forbidden, "an account with this key was stopped: make a new account key"),
                     "credential_spend": (Forbidden, "the credential is not active, or used up"),
                     "account_thumbprint": (OrderConflict, "this key belongs to an account already"),
                     "account_save": (OrderConflict, "the account was changed at the same time: try again"),

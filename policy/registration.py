@@ -13,14 +13,13 @@ from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
 from ca_core.csr import CertificationRequest
 from ca_core.ledger import PublishedCRL
-from ca_core.status import RevocationReason
+from ca_core.status import CertificateState, RevocationReason
 from policy.account import Account
-from policy.audit import AuditEvent, AuditTag
 from policy.authentication import Authentication
 from policy.authorizing import Authorizing
 from policy.catalogue import Catalogue
 from policy.credential import Claim, Principal
-from policy.fulfilment import GUARD_PROBLEMS, Fulfilment
+from policy.fulfilment import GUARD_PROBLEMS, Fulfilment, placed_event
 from policy.limits import Limits
 from policy.mount import Mount
 from policy.order import (
@@ -35,10 +34,7 @@ from policy.problems import (
     AccountUnknown,
     Forbidden,
     OrderConflict,
-    Problem,
-    RateLimited,
     Unauthenticated,
-    Unavailable,
     UnknownCertificate,
     UnknownOrder,
     UnknownProduct,
@@ -46,6 +42,7 @@ from policy.problems import (
 )
 from policy.product import Product
 from policy.publication import OCSPAnswer, Publication
+from policy.refusals import Refusals
 from policy.registering import NewAccount, Registering
 from policy.renewal import Renewal, RenewalWindow
 from policy.replay import ReplayGuard
@@ -55,12 +52,12 @@ from policy.store import (
     ACCOUNT_BY_KEY,
     AUTHORIZATION,
     CERTIFICATE,
+    CERTIFICATE_STATUS,
     ORDER,
     ORDERS_OF_OWNER,
     Conflict,
     Store,
     StoredCertificate,
-    StoreUnavailable,
     Unit,
     translate_conflict,
 )
@@ -94,6 +91,7 @@ class Parts:
     sealing: Sealing
     clock: Clock
     limits: Limits
+    refusals: Refusals
     authentication: Authentication
     authorizing: Authorizing
     placing: Placing
@@ -161,27 +159,8 @@ class RegistrationAuthority:
         try:
             return await self._parts.authentication.authenticate(await self.mount(mount), claims, address)
         except (Unauthenticated, Forbidden) as problem:
-            await self._note_failure(mount, problem, address)
+            await self._parts.refusals.authentication(mount, problem, address)
             raise
-
-    async def _note_failure(self, mount: str, problem: Problem, address: str) -> None:
-        """Count a failed authentication, and write it down; a flood of them is counted, not written (it is logged)."""
-        limits = self._parts.limits
-        try:
-            limits.take("failed_authentications_per_address", address, "failed authentications")
-            limits.take("audited_refusals", "", "refusals")
-        except RateLimited:
-            return
-        detail = {"mount": mount, "address": address, "problem": problem.kind}
-        detail |= {key: str(value) for key, value in problem.context.items() if value is not None}
-        unit = Unit()
-        unit.audit(
-            AuditEvent(AuditTag.AUTHENTICATION_FAILED, self._clock(), f"address:{address}", f"mount:{mount}", detail)
-        )
-        try:
-            await self._store.commit(unit)
-        except StoreUnavailable:
-            return  # nothing was let in: the refusal stands without its record
 
     async def account(self, mount: str, account_id: str) -> Account:
         """The ACME account with this identifier at this mount, whatever its status. Raises AccountUnknown."""
@@ -226,27 +205,26 @@ class RegistrationAuthority:
         UnsupportedIdentifier (all mistakes at once, as subproblems), UnknownProduct, BadTime, RateLimited,
         AlreadyReplaced, Forbidden.
         """
-        known = await self._parts.placing.known(principal, new)
+        async with self._parts.refusals.noted(principal):
+            return await self._place(principal, new)
+
+    async def _place(self, principal: Principal, new: NewOrder) -> Order:
+        placing = self._parts.placing
+        known = await placing.known(principal, new)
         if known is not None:
             return known
         unit = Unit()
-        order = await self._parts.placing.draft(principal, new, unit)
-        unit.reference_free(order, self._clock())
-        if order.replaces is not None:
-            unit.not_replaced(order.replaces)
+        placing.guard(principal, new, unit)
+        order = await placing.draft(principal, new, unit)
         unit.insert(order)
-        unit.credential_active(principal.credential.id, self._clock())
-        if order.account is not None:
-            unit.account_valid(order.account)
+        unit.audit(placed_event(order, new, principal))
         try:
             await self._store.commit(unit)
         except Conflict as conflict:
-            known = await self._parts.placing.known(principal, new)
+            known = await placing.known(principal, new)
             if known is not None:
                 return known
             raise translate_conflict(conflict, GUARD_PROBLEMS) from conflict
-        except StoreUnavailable as fault:
-            raise Unavailable("the store cannot write at the moment", retry_after=30) from fault
         return order
 
     async def order(self, principal: Principal, order_id: str) -> Order:
@@ -258,7 +236,10 @@ class RegistrationAuthority:
 
     async def _expired(self, order: Order) -> Order:
         """An open order whose time is over is invalid for whoever looks; the worker writes it down."""
-        if order.status in (OrderStatus.PENDING, OrderStatus.READY) and order.expires <= self._clock():
+        if (
+            order.status in (OrderStatus.PENDING, OrderStatus.READY, OrderStatus.HELD)
+            and order.expires <= self._clock()
+        ):
             return replace(order, status=OrderStatus.INVALID)
         return order
 
@@ -297,30 +278,48 @@ class RegistrationAuthority:
         Raises UnknownOrder, NotReady, BadCSR and its kind (the order stays `ready`), Forbidden when credential,
         account or product may not issue any more.
         """
-        order = await self.order(principal, order_id)
-        return await self._parts.fulfilment.fulfil(principal, order, request)
+        async with self._parts.refusals.noted(principal):
+            order = await self.order(principal, order_id)
+            return await self._parts.fulfilment.fulfil(principal, order, request)
 
     async def enroll(self, principal: Principal, new: NewOrder) -> Order:
         """`place` followed by `finalize`, for protocols of one step, in one commit less. Raises what either raises;
         also for an order that ended `invalid`, so that the caller has either an order that goes on or a Problem.
         """
+        if principal.renewal_only:
+            raise Forbidden(
+                "a certificate of ours speaks for its own renewal only: show the credential's secret as well"
+            )
+        async with self._parts.refusals.noted(principal):
+            return await self._enroll(principal, new)
+
+    async def _enroll(self, principal: Principal, new: NewOrder) -> Order:
         if new.request is None:
             raise OrderConflict("enrolling needs a certification request")
-        order = await self._parts.placing.known(principal, new)
+        placing = self._parts.placing
+        order = await placing.known(principal, new)
         if order is None:
-            unit = Unit()
-            order = await self._parts.placing.draft(principal, new, unit)
+            order = await placing.draft(principal, new, Unit())
+            placed = placed_event(order, new, principal)
             try:
-                order = await self._parts.fulfilment.fulfil(principal, order, new.request, unit=unit)
+                order = await self._parts.fulfilment.fulfil(principal, order, new.request, placed=placed)
             except OrderConflict:
                 # The same reference came twice at the same moment: the other one made the order.
-                order = await self._parts.placing.known(principal, new)
+                order = await placing.known(principal, new)
                 if order is None:
                     raise
         if order.status in (OrderStatus.INVALID, OrderStatus.CANCELLED):
             problem = order.problem
             raise kind_of(problem.kind)(problem.detail) if problem else Forbidden("the order was cancelled")
+        if order.serial is not None:
+            await self._check_still_valid(order.serial)
         return order
+
+    async def _check_still_valid(self, serial: str) -> None:
+        """An answer that is asked for again must not be a certificate that was revoked meanwhile."""
+        status = await self._store.one(CERTIFICATE_STATUS, serial)
+        if status is not None and status.state not in (CertificateState.VALID, CertificateState.UNCONFIRMED):
+            raise Forbidden("the certificate of this request was revoked: make a new key pair and ask again")
 
     async def renew(self, principal: Principal, new: NewOrder, *, same_names: bool = True) -> Order:
         """As `enroll`, for a client that shows the certificate to be renewed (`principal.certificate`).
@@ -332,7 +331,8 @@ class RegistrationAuthority:
             raise OrderConflict("renewing needs a certification request")
         stored = await self._parts.renewal.predecessor(principal, new.request, same_names=same_names)
         kind = OrderKind.RENEW if fingerprint(new.request.spki) == stored.spki_sha256 else OrderKind.REKEY
-        return await self.enroll(principal, replace(new, kind=kind, replaces=None))
+        async with self._parts.refusals.noted(principal):
+            return await self._enroll(principal, replace(new, kind=kind, predecessor=stored.serial))
 
     # ----------------------------------------------------------------- certificates
 

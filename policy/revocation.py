@@ -16,12 +16,11 @@ from ca_core.ledger import serial_hex
 from ca_core.status import CertificateState, RevocationReason
 from policy.audit import AuditEvent, AuditTag
 from policy.credential import Principal
-from policy.order import AuthorizationStatus, Identifier
+from policy.order import Identifier
 from policy.problems import (
     AlreadyRevoked,
     BadRevocationReason,
     Forbidden,
-    Malformed,
     OrderConflict,
     UnknownCertificate,
 )
@@ -30,7 +29,9 @@ from policy.store import (
     AUTHORIZATION_REUSABLE,
     CERTIFICATE,
     CERTIFICATE_STATUS,
+    CERTIFICATES_BY_KEY,
     CERTIFICATES_OF_CREDENTIAL,
+    SERVICE,
     Conflict,
     Store,
     StoredCertificate,
@@ -38,6 +39,8 @@ from policy.store import (
 )
 
 CRL_JOB = "crl"
+BLOCKED_KEY_JOB = "blocked-key"
+CASCADE_JOB = "cascade"
 
 SUBSCRIBER_REASONS = (
     RevocationReason.UNSPECIFIED,
@@ -82,17 +85,19 @@ class Revocation:
         try:
             serial = serial_hex(load_der_x509_certificate(certificate).serial_number)
         except ValueError as fault:
-            raise Malformed("this is not a certificate") from fault
+            raise UnknownCertificate("this certificate was not issued here") from fault
         found = await self._store.one(CERTIFICATE, serial)
         if found is None or found[1] != certificate:
             raise UnknownCertificate("this certificate was not issued here")
         stored, _ = found
-        compromised = reason is RevocationReason.KEY_COMPROMISE
         if isinstance(revoker, KeyHolder):
             if fingerprint(revoker.spki) != stored.spki_sha256:
                 raise Forbidden("the request is not signed by the key of the certificate")
-            # Its holder showed the key to us in the most direct way: block it (trap T-23).
-            await self.revoke(stored, reason, f"key:{stored.spki_sha256}", block=revoker.spki if compromised else None)
+            actor = f"key:{stored.spki_sha256}"
+            if reason is RevocationReason.KEY_COMPROMISE:
+                # Its holder showed us the key in the most direct way: block it, whatever became of this certificate.
+                await self._block(revoker.spki, actor)
+            await self.revoke(stored, reason, actor)
             return
         if revoker.owner != stored.owner and not await self._authorized_for_all(revoker, stored):
             raise Forbidden("the account neither owns the certificate nor holds authorizations for all its names")
@@ -101,9 +106,11 @@ class Revocation:
     async def _authorized_for_all(self, principal: Principal, stored: StoredCertificate) -> bool:
         """The third way of RFC 8555 section 7.6: valid authorizations for every identifier of the certificate."""
         now = self._clock()
+        if stored.owner == SERVICE:
+            return False
         for name in stored.names:
             base = Identifier(name.type, name.base)
-            found = await self._store.one(
+            found = await self._store.many(
                 AUTHORIZATION_REUSABLE,
                 principal.owner,
                 base.type,
@@ -111,8 +118,8 @@ class Revocation:
                 int(name.wildcard),
                 int(now.timestamp()),
             )
-            if found is None or found.at(now) is not AuthorizationStatus.VALID:
-                return False
+            if all(one.trusted for one in found):
+                return False  # what a credential is trusted with is no control of the name
         return bool(stored.names)
 
     async def revoke(
@@ -120,8 +127,6 @@ class Revocation:
         stored: StoredCertificate,
         reason: RevocationReason | None,
         actor: str,
-        *,
-        block: bytes | None = None,
     ) -> None:
         """Revoke for good. Raises AlreadyRevoked, BadRevocationReason."""
         now = self._clock()
@@ -130,11 +135,29 @@ class Revocation:
         self._ca.revoke(stored.issuer_id, int(stored.serial, 16), reason, now, unit)
         detail = {"reason": reason.value, "issuer": stored.issuer, "order": stored.order}
         unit.audit(AuditEvent(AuditTag.CERTIFICATE_REVOKED, now, actor, f"certificate:{stored.serial}", detail))
-        if block is not None:
-            unit.block_key(block, reason.value, now)
-            tag = AuditTag.KEY_BLOCKED
-            unit.audit(AuditEvent(tag, now, actor, f"key:{stored.spki_sha256}", {"reason": reason.value}))
         await self._commit(unit, stored)
+
+    async def _block(self, spki: bytes, actor: str) -> None:
+        """Never again a certificate for this key (trap T-23); those that it has are revoked by the job."""
+        now = self._clock()
+        digest = fingerprint(spki)
+        unit = Unit()
+        unit.block_key(spki, RevocationReason.KEY_COMPROMISE.value, now)
+        unit.schedule(BLOCKED_KEY_JOB, digest, now)
+        detail = {"reason": RevocationReason.KEY_COMPROMISE.value}
+        unit.audit(AuditEvent(AuditTag.KEY_BLOCKED, now, actor, f"key:{digest}", detail))
+        await self._store.commit(unit)
+
+    async def revoke_siblings(self, spki_sha256: str) -> int:
+        """Revoke every live certificate of a blocked key; how many there were."""
+        revoked = 0
+        for stored in await self._store.many(CERTIFICATES_BY_KEY, spki_sha256):
+            try:
+                await self.revoke(stored, RevocationReason.KEY_COMPROMISE, "system:blocked-key")
+                revoked += 1
+            except AlreadyRevoked:
+                continue
+        return revoked
 
     async def hold(self, stored: StoredCertificate, actor: str) -> None:
         """Suspend: OCSP and CRL say certificateHold until it is released or revoked."""

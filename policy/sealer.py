@@ -40,12 +40,12 @@ class Sealer:
         self._clock = clock
 
     async def seal(self) -> Checkpoint | None:
-        """Sign the tree as it stands; None when nothing was added since the last checkpoint."""
+        """Sign the tree as it stands; None when nothing was added since the last checkpoint, or ever."""
         last = await self._store.one(CHECKPOINT)
         frontier = Frontier(last.size, last.roots) if last is not None else Frontier()
         while page := await self._store.many(AUDIT, frontier.size, PAGE):
             frontier = frontier.extend(row.leaf for row in page)
-        if last is not None and frontier.size == last.size:
+        if frontier.size == (last.size if last is not None else 0):
             return None
         now = self._clock()
         signature = await self._signer.sign(note(ORIGIN, frontier, now))
@@ -68,7 +68,8 @@ class Sealer:
         """
         checkpoints = await self._all_checkpoints()
         problems: list[str] = []
-        frontier, waiting = Frontier(), list(checkpoints)
+        # A checkpoint of an empty log says nothing of any event.
+        frontier, waiting = Frontier(), [one for one in checkpoints if one.size]
         while page := await self._store.many(AUDIT, frontier.size, PAGE):
             for row in page:
                 if row.seq != frontier.size + 1:

@@ -1,6 +1,6 @@
 """Keys derived from the master key; sealing, opening, and peppered hashes of secrets.
 
-The master key is 32 random bytes in a file of its own, outside the store and its backups (DESIGN.md section 3), so
+The master key is 32 random bytes in a file of its own, outside the store and its backups, so
 a copy of the store alone gives no secret away. Each purpose has its own key (HKDF, RFC 5869).
 """
 

@@ -1,7 +1,8 @@
 """Validation of challenges: tries, retries, and what comes of them for authorizations and orders (RFC 8555 section 8).
 
 A challenge is tried inline for a quarter of a second, so that most clients see "valid" in the answer to their POST;
-what takes longer goes on in the background, and as a job of the store should this process end meanwhile.
+what takes longer goes on in the background, and as a job of the store should this process end meanwhile. So many go on
+at once in this server and for one account; the others wait in the store, as jobs that the worker looks at.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import msgspec
+import structlog
 
 from ca_core.clock import Clock
 from policy.audit import AuditEvent, AuditTag
@@ -25,18 +26,12 @@ from policy.order import (
     AuthorizationStatus,
     Challenge,
     ChallengeStatus,
-    Order,
-    OrderEvent,
-    OrderStatus,
     StoredProblem,
-    advance,
 )
 from policy.problems import Malformed, OrderConflict, Problem, RateLimited, UnknownOrder, ValidationFailed
 from policy.store import (
     ACCOUNT,
     AUTHORIZATION,
-    AUTHORIZATIONS,
-    ORDERS_OF_AUTHORIZATION,
     Conflict,
     Store,
     Unit,
@@ -44,24 +39,36 @@ from policy.store import (
 from policy.validation import Attempt, CAAChecker, CAAResolver, Evidence, Validator
 from policy.validation.caa import CAAQuery
 from policy.validation.challenges import key_authorization
+from policy.waiting import WaitingOrders
+
+_log = structlog.get_logger("certgate.validating")
 
 INLINE_SECONDS = 0.25
 RETRIES_AFTER_SECONDS = (1.0, 3.0)
 """Pauses before the second and third try: a client may answer before its web server or zone is ready (A7)."""
 ATTEMPT_SECONDS = 10.0
 RECOVERY_SECONDS = 60
-ORDERS_AT_ONCE = 100
+"""How long after it began a validation is looked at by its job: it has ended, or its process has."""
+QUEUE_SECONDS = 2
+RUNNING_AT_ONCE = 100
+RUNNING_PER_OWNER = 20
+"""One account, whose targets may all hang, leaves room for others; 20 is more than a client answers at a time."""
 VALIDATE_JOB = "validate"
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationSettings:
-    """`issuer_domains` are the names of this CA in CAA records; `inline_seconds` how long an answer waits."""
+    """`issuer_domains` are the names of this CA in CAA records; `inline_seconds` how long an answer waits.
+
+    `running_at_once` validations go on in this server, `running_per_owner` of them for one account.
+    """
 
     issuer_domains: frozenset[str] = frozenset()
     inline_seconds: float = INLINE_SECONDS
     attempt_seconds: float = ATTEMPT_SECONDS
     retries_after_seconds: tuple[float, ...] = RETRIES_AFTER_SECONDS
+    running_at_once: int = RUNNING_AT_ONCE
+    running_per_owner: int = RUNNING_PER_OWNER
 
 
 class Validating:
@@ -87,47 +94,79 @@ class Validating:
         self._catalogue = catalogue
         self.validators = validators
         self.caa = caa
-        self._caa_checker = caa_checker
+        self.caa_checker = caa_checker
         self._limits = limits
         self._clock = clock
         self._account_uri = account_uri
         self.settings = settings
+        self.waiting = WaitingOrders(store, clock)
+        self.read = self.waiting.read
         self._running: dict[AuthorizationId, asyncio.Task[None]] = {}
+        self._about: dict[AuthorizationId, tuple[str, str]] = {}
+        """Owner and method of what is running."""
 
-    async def read(self, ids: tuple[AuthorizationId, ...]) -> tuple[Authorization, ...]:
-        """The authorizations with these ids, in this order. Raises UnknownOrder when one is gone."""
-        found = {one.id: one for one in await self._store.many(AUTHORIZATIONS, msgspec.json.encode(ids).decode())}
-        try:
-            return tuple(found[one] for one in ids)
-        except KeyError as missing:
-            raise UnknownOrder("an authorization of the order is gone", authorization=str(missing)) from missing
+    async def begin(self, authorization: Authorization, method: str, thumbprint: str) -> Authorization:
+        """Try a challenge; the authorization as it is after a short while, valid already or going on.
 
-    async def begin(self, authorization_id: AuthorizationId, method: str, thumbprint: str) -> Authorization:
-        """Try a challenge; the authorization as it is after a short while, valid already or going on."""
-        task = self._start(authorization_id, method, thumbprint)
+        Raises Unavailable when the store cannot write.
+        """
+        if not self._room(authorization):
+            await self._mark_processing(authorization.id, method, QUEUE_SECONDS)
+            return await self.current(authorization.id)
+        task = self._start(authorization, method, thumbprint)
         await asyncio.wait({task}, timeout=self.settings.inline_seconds)
         if not task.done():
-            await self._mark_processing(authorization_id, method)
-        return await self.current(authorization_id)
+            # Where another method is being tried, nobody tries this one; its outcome decides (section 7.1.6).
+            if self._about[authorization.id] == (authorization.owner, method):
+                await self._mark_processing(authorization.id, method, RECOVERY_SECONDS)
+        elif not task.cancelled():
+            task.result()
+        return await self.current(authorization.id)
 
-    def _start(self, authorization_id: AuthorizationId, method: str, thumbprint: str) -> asyncio.Task[None]:
+    def _room(self, authorization: Authorization) -> bool:
+        """Whether the validation of this authorization is running, or may begin."""
+        if authorization.id in self._running:
+            return True
+        owners = [owner for owner, _ in self._about.values()]
+        return (
+            len(owners) < self.settings.running_at_once
+            and owners.count(authorization.owner) < self.settings.running_per_owner
+        )
+
+    def _start(self, authorization: Authorization, method: str, thumbprint: str) -> asyncio.Task[None]:
         """The running validation of this authorization, or a new one: never two at once, however often it is asked."""
-        task = self._running.get(authorization_id)
+        task = self._running.get(authorization.id)
         if task is None:
-            task = asyncio.create_task(self._validate(authorization_id, method, thumbprint))
-            self._running[authorization_id] = task
-            task.add_done_callback(lambda _: self._running.pop(authorization_id, None))
+            task = asyncio.create_task(self._validate(authorization.id, method, thumbprint))
+            self._running[authorization.id] = task
+            self._about[authorization.id] = authorization.owner, method
+            task.add_done_callback(partial(self._ended, authorization.id))
         return task
 
-    async def resume(self, authorization_id: str, method: str) -> None:
-        """Go on with a challenge that a process left in `processing` (the store's job says so)."""
+    def _ended(self, authorization_id: AuthorizationId, task: asyncio.Task[None]) -> None:
+        del self._running[authorization_id]
+        del self._about[authorization_id]
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            # Its job tries again, or the client does.
+            _log.warning(
+                "a validation was interrupted", object=authorization_id, fault=f"{type(fault).__name__}: {fault}"
+            )
+
+    async def resume(self, authorization_id: str, method: str) -> int | None:
+        """Have a challenge tried that is in `processing` and that nobody tries (the store's job says so).
+
+        The seconds after which its job looks again, None when there is nothing more to do. Does not wait for it.
+        """
         authorization = await self._store.one(AUTHORIZATION, authorization_id)
         if authorization is None or authorization.at(self._clock()) is not AuthorizationStatus.PENDING:
-            return
+            return None
         account = await self._store.one(ACCOUNT, authorization.owner)
         if account is None or challenge_of(authorization, method).status is not ChallengeStatus.PROCESSING:
-            return
-        await self._start(authorization.id, method, account.thumbprint)
+            return None
+        if not self._room(authorization):
+            return QUEUE_SECONDS
+        self._start(authorization, method, account.thumbprint)
+        return RECOVERY_SECONDS
 
     async def drain(self) -> None:
         """Wait for nothing: stop what runs in the background; its jobs are in the store."""
@@ -173,10 +212,17 @@ class Validating:
                     caa = await self.check_caa(authorization, method)
                 evidence = await self.validators[method].validate(attempt)
                 return replace(evidence, caa=caa) if caa else evidence
+        except ValidationFailed as problem:
+            if caa:
+                problem.context["caa"] = caa
+            raise
         except TimeoutError as late:
             raise ValidationFailed(
                 f"validation did not end within {self.settings.attempt_seconds:.0f} seconds"
             ) from late
+        except Exception as fault:  # a mistake of ours, or an answer that nobody thought of: it is no proof
+            _log.error("a validator failed", method=method, identifier=str(attempt.identifier), exc_info=fault)
+            raise ValidationFailed("internal error in validation") from fault
 
     async def check_caa(self, authorization: Authorization, method: str | None) -> Mapping[str, Any]:
         """That CAA records of the name permit this CA, account and method; what several perspectives said of it.
@@ -192,8 +238,8 @@ class Validating:
             method=method,
             account_uri=self._account_uri(authorization.mount, authorization.owner),
         )
-        if self._caa_checker is not None:
-            return await self._caa_checker.check(query)
+        if self.caa_checker is not None:
+            return await self.caa_checker.check(query)
         query.judge(await self.caa.caa(query.domain))
         return {}
 
@@ -202,7 +248,7 @@ class Validating:
         try:
             told = await self.check_caa(authorization, method)
         except ValidationFailed as problem:
-            await self._note_caa(authorization, problem.context.get("corroboration", {}))
+            await self._note_caa(authorization, problem.context.get("caa", {}))
             raise
         await self._note_caa(authorization, told)
 
@@ -235,12 +281,13 @@ class Validating:
                 return
             unit = Unit()
             outcome = write(authorization, unit)
-            if isinstance(outcome, Authorization):
-                await self.move_orders(outcome, unit)
+            waits = isinstance(outcome, Authorization) and await self.waiting.move(outcome, unit)
             try:
                 await self._store.commit(unit)
             except Conflict:
                 continue
+            if waits:
+                await self.waiting.look_again(authorization_id)
             return
         raise OrderConflict("the authorization changes too often", authorization=authorization_id)
 
@@ -285,22 +332,22 @@ class Validating:
         )
         new = replace(_with(old, challenge), version=old.version + 1)
         unit.save(new)
-        unit.schedule(VALIDATE_JOB, f"{old.id}/{method}", self._recovery())
+        unit.schedule(VALIDATE_JOB, f"{old.id}/{method}", self._in(RECOVERY_SECONDS))
         detail = {"identifier": str(old.identifier), "method": method, "problem": problem.kind}
         unit.audit(_event(AuditTag.CHALLENGE_RETRIED, self._clock(), new, detail | _told(problem)))
 
-    async def _mark_processing(self, authorization_id: AuthorizationId, method: str) -> None:
+    async def _mark_processing(self, authorization_id: AuthorizationId, method: str, seconds: int) -> None:
         def write(old: Authorization, unit: Unit) -> None:
             challenge = challenge_of(old, method)
             if challenge.status is ChallengeStatus.PENDING:
                 new = _with(old, replace(challenge, status=ChallengeStatus.PROCESSING))
                 unit.save(replace(new, version=old.version + 1))
-                unit.schedule(VALIDATE_JOB, f"{old.id}/{method}", self._recovery())
+                unit.schedule(VALIDATE_JOB, f"{old.id}/{method}", self._in(seconds))
 
         await self._settle(authorization_id, write)
 
-    def _recovery(self) -> datetime:
-        return self._clock() + timedelta(seconds=RECOVERY_SECONDS)
+    def _in(self, seconds: int) -> datetime:
+        return self._clock() + timedelta(seconds=seconds)
 
     def _count_failure(self, authorization: Authorization) -> None:
         try:
@@ -308,24 +355,6 @@ class Validating:
             self._limits.take("failed_validations_per_account", key, "failed validations")
         except RateLimited:
             return  # the next answer is told
-
-    async def move_orders(self, changed: Authorization, unit: Unit) -> None:
-        """Orders that waited for this authorization: ready when all are valid, invalid when it failed."""
-        now = self._clock()
-        for order in await self._store.many(ORDERS_OF_AUTHORIZATION, changed.id, ORDERS_AT_ONCE):
-            if order.status is not OrderStatus.PENDING:
-                continue
-            if changed.status is AuthorizationStatus.VALID:
-                others = [one for one in await self.read(order.authorizations) if one.id != changed.id]
-                if all(one.at(now) is AuthorizationStatus.VALID for one in others):
-                    unit.save(advance(order, OrderEvent.AUTHORIZE, now))
-                    unit.audit(_order_event(AuditTag.ORDER_AUTHORIZED, now, order, {}))
-            else:
-                error = next((one.error for one in changed.challenges if one.error), None)
-                detail = f"{changed.identifier}: {error.detail if error else changed.status}"
-                problem = StoredProblem(error.kind if error else "validation-failed", detail, (), changed.identifier)
-                unit.save(advance(order, OrderEvent.FAIL, now, problem=problem))
-                unit.audit(_order_event(AuditTag.ORDER_FAILED, now, order, {"problem": problem.kind}))
 
 
 def challenge_of(authorization: Authorization, method: str) -> Challenge:
@@ -345,7 +374,7 @@ def _with(authorization: Authorization, challenge: Challenge) -> Authorization:
 
 def _told(problem: Problem) -> dict[str, Any]:
     """What the audit has of a failure: the words, and what each perspective found where several were asked."""
-    return {"detail": problem.detail} | _given({"corroboration": problem.context.get("corroboration")})
+    return {"detail": problem.detail} | _given({key: problem.context.get(key) for key in ("corroboration", "caa")})
 
 
 def _given(detail: dict[str, Any]) -> dict[str, Any]:
@@ -354,7 +383,3 @@ def _given(detail: dict[str, Any]) -> dict[str, Any]:
 
 def _event(tag: AuditTag, at: datetime, authorization: Authorization, detail: dict[str, Any]) -> AuditEvent:
     return AuditEvent(tag, at, f"account:{authorization.owner}", f"authorization:{authorization.id}", detail)
-
-
-def _order_event(tag: AuditTag, at: datetime, order: Order, detail: dict[str, str]) -> AuditEvent:
-    return AuditEvent(tag, at, order.requester, f"order:{order.id}", detail)

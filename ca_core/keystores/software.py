@@ -174,6 +174,12 @@ class SoftwareKeyStore:
             raise KeyUnusable(f'the key "{label}" is of type {key.key_type} and does not decrypt')
         return key
 
+    async def delete(self, label: str) -> None:
+        """Remove the file of a key, if there is one. Raises OSError when it cannot be removed."""
+        path = self._path(label)
+        self._keys.pop(label, None)
+        await asyncio.to_thread(_remove, path)
+
     async def tls_key_pem(self, label: str) -> bytes:
         """The private key as PKCS#8 PEM in the clear: the TLS library takes keys no other way.
 
@@ -248,6 +254,12 @@ def _write_new(path: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        _sync_directory(path.parent)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -121,16 +121,20 @@ def parser() -> argparse.ArgumentParser:
         mount,
         order,
         people,
+        perspective,
         product,
         quickstart,
         serve,
     )
 
-    tree = argparse.ArgumentParser(prog="certgate", description="Certificate gateway: ACME, EST and more, one CA.")
+    tree = argparse.ArgumentParser(
+        prog="certgate", description="Certificate gateway: ACME, EST and more, one CA.", epilog=EXIT_STATUSES
+    )
     tree.add_argument("--version", action="version", version=f"certgate {__version__}")
     commands = tree.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (
         quickstart, serve, doctor, config, ca, product, mount, people, credential, order, certificate, audit, db,
+        perspective,
     ):  # fmt: skip
         module.add(commands)
     return tree

@@ -18,6 +18,7 @@ def add(commands: Actions) -> None:
     one.add_argument("--group", action="append", required=True, metavar="G", help="repeatable")
     one.add_argument("--role", action="append", metavar="R", help="repeatable")
     one.add_argument("--email", metavar="ADDRESS")
+    _activity(one)
     json_option(one)
     actions = noun(commands, "group", "users and credentials that belong together")
     json_option(verb(actions, "list", list_groups, "every group"))
@@ -25,7 +26,14 @@ def add(commands: Actions) -> None:
     one.add_argument("name")
     one.add_argument("--organisation", metavar="O")
     one.add_argument("--domain", action="append", metavar="D", help="DNS suffix it may ask for; repeatable; none: any")
+    _activity(one)
     json_option(one)
+
+
+def _activity(one: argparse.ArgumentParser) -> None:
+    choice = one.add_mutually_exclusive_group()
+    choice.add_argument("--active", action="store_true", default=None, help="credentials are accepted (again)")
+    choice.add_argument("--inactive", dest="active", action="store_false", help="credentials are refused")
 
 
 def list_users(options: argparse.Namespace) -> int:
@@ -48,6 +56,7 @@ def apply_user(options: argparse.Namespace) -> int:
         groups=options.group,
         roles=options.role,
         email=options.email,
+        active=options.active,
     )
     return _say(options, "user", found)
 
@@ -71,6 +80,7 @@ def apply_group(options: argparse.Namespace) -> int:
         name=options.name,
         organisation=options.organisation,
         domains=options.domain,
+        active=options.active,
     )
     return _say(options, "group", found)
 

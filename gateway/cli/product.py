@@ -29,7 +29,8 @@ def add(commands: Actions) -> None:
     apply_options(one)
     one = verb(actions, "state", state, "activate, suspend or retire a product")
     one.add_argument("name")
-    one.add_argument("state", choices=STATES)
+    # Not "state": that is the state folder of every command.
+    one.add_argument("new_state", choices=STATES, metavar="STATE", help=", ".join(STATES))
     json_option(one)
 
 
@@ -97,7 +98,7 @@ def apply(options: argparse.Namespace) -> int:
 
 def state(options: argparse.Namespace) -> int:
     """certgate product state"""
-    found = ask(options, "product.state", name=options.name, state=options.state)
+    found = ask(options, "product.state", name=options.name, state=options.new_state)
     if options.json:
         print_json(found)
     else:

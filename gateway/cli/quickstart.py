@@ -7,14 +7,18 @@ import shlex
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.cli import UNAVAILABLE, CommandFailed, overrides, server_parent, state_parent
+from gateway.cli import EXIT_STATUSES, UNAVAILABLE, CommandFailed, overrides, server_parent, state_parent
 from gateway.cli.talk import configuration
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the tree."""
     one = commands.add_parser(
-        "quickstart", parents=[state_parent(), server_parent()], help="set everything up and print client commands"
+        "quickstart",
+        parents=[state_parent(), server_parent()],
+        help="set everything up and print client commands",
+        description="Set everything up without questions, and print client commands; a second time changes nothing.",
+        epilog=EXIT_STATUSES,
     )
     one.set_defaults(run=run)
 

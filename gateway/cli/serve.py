@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gateway.cli import UNAVAILABLE, CommandFailed, server_parent, state_parent
+from gateway.cli import EXIT_STATUSES, UNAVAILABLE, CommandFailed, server_parent, state_parent
 from gateway.cli.talk import configuration
 
 if TYPE_CHECKING:
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the tree."""
-    one = commands.add_parser("serve", parents=[state_parent(), server_parent()], help="run the server")
+    one = commands.add_parser(
+        "serve",
+        parents=[state_parent(), server_parent()],
+        help="run the server",
+        description="Run the server in the foreground until SIGTERM.",
+        epilog=EXIT_STATUSES,
+    )
     one.set_defaults(run=run)
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from gateway.app import Core
     from gateway.config import Config
 
+PAGE = 500
+"""Items that are asked for at once: some megabytes, on both sides."""
+
 
 def configuration(options: argparse.Namespace) -> Config:
     """The configuration that the options lead to. Raises CommandFailed with every mistake in it."""
@@ -168,7 +171,7 @@ def pages(
     """The items of a paged command from a place on; `limit` 0 for all. No more than one page is held at a time."""
     given, after = 0, start
     while True:
-        size = min(500, limit - given) if limit else 500
+        size = min(PAGE, limit - given) if limit else PAGE
         place = {} if after is None else {"after": after}
         page = talk.ask(command, limit=size, **place, **arguments)
         yield from page["items"]

@@ -174,15 +174,19 @@ async def user_apply(
     actor: str,
     roles: list[str] | None = None,
     email: str | None = None,
+    active: bool | None = None,
 ) -> dict[str, Any]:
-    """Make or change a user; a password that is there stays. Raises Malformed, OrderConflict."""
+    """Make or change a user; a password that is there stays, and `active` None leaves that as it is.
+
+    Credentials of an inactive user are refused. Raises Malformed, OrderConflict.
+    """
     known = {one.name for one in await core.inventory.groups()}
     unknown = set(groups) - known
     if unknown:
         raise Malformed(f"there is no group {_list(unknown)}; there are {_list(known)}")
     current = next((one for one in await core.inventory.users() if one.name == name), None)
     password = current.password if current else None
-    user = User(name, tuple(groups), tuple(roles or ()), email, password)
+    user = User(name, tuple(groups), tuple(roles or ()), email, password, _active(current, active))
     changed = await core.administration.apply_user(user, actor)
     return {"name": name, "changed": changed is not None}
 
@@ -199,17 +203,27 @@ async def group_apply(
     actor: str,
     organisation: str | None = None,
     domains: list[str] | None = None,
+    active: bool | None = None,
 ) -> dict[str, Any]:
-    """Make or change a group. Raises OrderConflict."""
-    changed = await core.administration.apply_group(Group(name, organisation, tuple(domains or ())), actor)
+    """Make or change a group; credentials of an inactive one are refused. Raises OrderConflict."""
+    current = next((one for one in await core.inventory.groups() if one.name == name), None)
+    group = Group(name, organisation, tuple(domains or ()), _active(current, active))
+    changed = await core.administration.apply_group(group, actor)
     return {"name": name, "changed": changed is not None}
+
+
+def _active(current: User | Group | None, wanted: bool | None) -> bool:
+    """What was said, else what is there: a changed e-mail address must not let anybody in again."""
+    if wanted is not None:
+        return wanted
+    return current is None or current.active
 
 
 # --------------------------------------------------------------------------- what differs
 
 
 def _plain(value: Product | Mount | User | Group) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(value)
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
     return plain
 
 

@@ -10,7 +10,7 @@ from ca_core.status import CertificateState, RevocationReason
 from gateway.commands.plain import event_value, moment, page_size, pem
 from policy.inventory import ListedCertificate
 from policy.problems import BadRevocationReason, Malformed
-from policy.service_keys import SERVICE
+from policy.store import SERVICE
 
 if TYPE_CHECKING:
     from gateway.app import Core

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from gateway.config.perspectives import mistakes as perspective_mistakes
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -195,6 +197,22 @@ class ValidationSettings:
     )
     timeout_seconds: Seconds = setting(10.0, "Time for one attempt at one challenge.")
     caa_identities: tuple[str, ...] = setting((), "Issuer domain names that CAA records may name for this CA.")
+    dnssec: Literal["off", "opportunistic", "required"] = setting(
+        "opportunistic",
+        "What DNSSEC must say of answers: nothing; nothing, but the resolver is asked to validate; or that they are "
+        "authenticated (then only signed domains can be validated). What the resolver finds bogus is always refused.",
+    )
+    perspectives: tuple[str, ...] = setting(
+        (),
+        'Remote perspectives that have to agree (MPIC), each "name=region=https://host:port"; none: this server alone.',
+    )
+    perspective_quorum: str = setting(
+        "auto", "How many remote perspectives have to agree; auto: all but 1 of up to 5, all but 2 of more."
+    )
+    perspective_regions: Count = setting(2, "In how many different regions those that agree have to lie.")
+    perspective_certificate_file: str = setting("", "PEM chain of our certificate between server and perspectives.")
+    perspective_key_file: str = setting("", "PEM private key that belongs to perspective_certificate_file.")
+    perspective_ca_file: str = setting("", "PEM certificate of the CA that the other side's certificate is of.")
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """Key and sentence for everything that is wrong across keys."""
@@ -204,6 +222,9 @@ class ValidationSettings:
                 yield "resolver", f'"{self.resolver}" is not host:port, such as "127.0.0.1:53"'
         if not isinstance(self.allow_private_targets, bool):
             yield from _networks("allow_private_targets", self.allow_private_targets)
+        if self.dnssec == "required" and not self.resolver:
+            yield "dnssec", '"required" believes what the resolver says of DNSSEC: set resolver to one you trust'
+        yield from perspective_mistakes(self)
 
 
 @dataclass(frozen=True, slots=True)

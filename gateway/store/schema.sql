@@ -115,12 +115,14 @@ CREATE INDEX account_credential ON accounts (credential, id);
 
 CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,
+    active INTEGER NOT NULL,
     version INTEGER NOT NULL,
     body TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE groups (
     name TEXT NOT NULL PRIMARY KEY,
+    active INTEGER NOT NULL,
     version INTEGER NOT NULL,
     body TEXT NOT NULL
 ) STRICT;

@@ -11,10 +11,12 @@
 SELECT body FROM orders WHERE id = ?1;
 
 -- name: order_by_reference
--- 900 seconds: REPLAY_SECONDS of policy/store. An open order comes before one that has ended.
+-- 900 seconds: REPLAY_SECONDS of policy/store. An open order comes before one that has ended. One that ended by a
+-- fault of ours answers to nothing: who asks again may have better luck.
 SELECT body FROM orders
 WHERE mount = ?1 AND credential = ?2 AND reference = ?3
     AND (status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' OR updated >= ?4 - 900)
+    AND NOT (status = 'invalid' AND coalesce(body ->> '$.problem.kind', '') IN ('unavailable', 'internal'))
 ORDER BY CASE WHEN status = 'valid' OR status = 'invalid' OR status = 'cancelled' THEN 1 ELSE 0 END, seq DESC
 LIMIT 1;
 
@@ -51,11 +53,13 @@ ORDER BY updated LIMIT ?2;
 -- name: orders_open_of_credential
 SELECT body FROM orders
 WHERE credential = ?1 AND status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled'
+    AND status <> 'processing'
 ORDER BY seq LIMIT ?2;
 
 -- name: orders_open_of_owner
 SELECT body FROM orders INDEXED BY order_open_owner
 WHERE owner = ?1 AND status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled'
+    AND status <> 'processing'
 LIMIT ?2;
 
 -- name: orders_of_authorization
@@ -66,6 +70,18 @@ WHERE a.id = ?1 AND o.owner = a.owner
     AND o.status = 'pending' AND o.status <> 'valid' AND o.status <> 'invalid' AND o.status <> 'cancelled'
     AND instr(o.body, ?1) > 0
     AND EXISTS (SELECT 1 FROM json_each(o.body, '$.authorizations') AS listed WHERE listed.value = ?1)
+LIMIT ?2;
+
+-- name: orders_proven (search)
+-- Orders that should have moved on already: nothing waits here but what an interrupted server left.
+SELECT body FROM orders INDEXED BY order_open_expires
+WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' AND status = 'pending' AND expires > ?1
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(orders.body, '$.authorizations') AS listed
+        WHERE NOT EXISTS (
+            SELECT 1 FROM authorizations AS a WHERE a.id = listed.value AND a.status = 'valid' AND a.expires > ?1
+        )
+    )
 LIMIT ?2;
 
 -- name: order_insert
@@ -83,6 +99,7 @@ SELECT 1 WHERE NOT EXISTS (
     SELECT 1 FROM orders
     WHERE mount = ?1 AND credential = ?2 AND reference = ?3
         AND (status NOT IN ('valid', 'invalid', 'cancelled') OR updated >= ?4)
+        AND NOT (status = 'invalid' AND coalesce(body ->> '$.problem.kind', '') IN ('unavailable', 'internal'))
 );
 
 -- name: not_replaced
@@ -106,7 +123,31 @@ ORDER BY wanted.key;
 -- name: authorization_reusable
 SELECT body FROM authorizations
 WHERE owner = ?1 AND type = ?2 AND value = ?3 AND wildcard = ?4 AND status = 'valid' AND expires >= ?5
-ORDER BY expires DESC LIMIT 1;
+ORDER BY expires DESC LIMIT 20;
+
+-- name: authorizations_valid
+SELECT 1 WHERE NOT EXISTS (
+    SELECT 1 FROM json_each(?1) AS wanted
+    WHERE NOT EXISTS (
+        SELECT 1 FROM authorizations AS a WHERE a.id = wanted.value AND a.status = 'valid' AND a.expires > ?2
+    )
+);
+
+-- name: certificate_valid
+SELECT 1 FROM certificate_status WHERE serial = ?1 AND state = 'valid';
+
+-- name: not_account_key
+SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE spki_sha256 = ?1);
+
+-- name: account_key_fresh
+SELECT 1 WHERE NOT EXISTS (
+    SELECT 1 FROM accounts AS a JOIN credentials AS c ON c.id = a.credential
+    WHERE a.spki_sha256 = ?1 AND (a.status <> 'valid' OR c.state = 'revoked')
+);
+
+-- name: certificates_by_key (search)
+-- Without an index: it is asked only after a key was found to be compromised.
+SELECT body FROM certificates WHERE json_extract(body, '$.spki_sha256') = ?1;
 
 -- name: authorization_insert
 INSERT INTO authorizations (id, owner, type, value, wildcard, status, expires, version, body)
@@ -181,13 +222,17 @@ WHERE id = ?1 AND version = ?11 - 1 AND type = ?2 AND identifier = ?3;
 -- name: credential_active
 SELECT 1 FROM credentials
 WHERE id = ?1 AND state = 'active'
-    AND (not_before IS NULL OR not_before <= ?2) AND (expires IS NULL OR expires > ?2);
+    AND (not_before IS NULL OR not_before <= ?2) AND (expires IS NULL OR expires > ?2)
+    AND EXISTS (SELECT 1 FROM users WHERE name = user_name AND active = 1)
+    AND EXISTS (SELECT 1 FROM groups WHERE name = group_name AND active = 1);
 
 -- name: credential_spend
 UPDATE credentials SET uses = uses + 1
 WHERE id = ?1 AND state = 'active'
     AND (not_before IS NULL OR not_before <= ?2) AND (expires IS NULL OR expires > ?2)
-    AND (use_limit IS NULL OR uses < use_limit);
+    AND (use_limit IS NULL OR uses < use_limit)
+    AND EXISTS (SELECT 1 FROM users WHERE name = user_name AND active = 1)
+    AND EXISTS (SELECT 1 FROM groups WHERE name = group_name AND active = 1);
 
 -- name: user_get
 SELECT body FROM users WHERE name = ?1;
@@ -196,10 +241,10 @@ SELECT body FROM users WHERE name = ?1;
 SELECT body FROM users ORDER BY name;
 
 -- name: user_insert
-INSERT INTO users (name, version, body) VALUES (?1, ?2, ?3);
+INSERT INTO users (name, active, version, body) VALUES (?1, ?2, ?3, ?4);
 
 -- name: user_save
-UPDATE users SET version = ?2, body = ?3 WHERE name = ?1 AND version = ?2 - 1;
+UPDATE users SET active = ?2, version = ?3, body = ?4 WHERE name = ?1 AND version = ?3 - 1;
 
 -- name: group_get
 SELECT body FROM groups WHERE name = ?1;
@@ -208,10 +253,10 @@ SELECT body FROM groups WHERE name = ?1;
 SELECT body FROM groups ORDER BY name;
 
 -- name: group_insert
-INSERT INTO groups (name, version, body) VALUES (?1, ?2, ?3);
+INSERT INTO groups (name, active, version, body) VALUES (?1, ?2, ?3, ?4);
 
 -- name: group_save
-UPDATE groups SET version = ?2, body = ?3 WHERE name = ?1 AND version = ?2 - 1;
+UPDATE groups SET active = ?2, version = ?3, body = ?4 WHERE name = ?1 AND version = ?3 - 1;
 
 -- name: organisation_get
 SELECT body FROM organisations WHERE name = ?1;
@@ -283,6 +328,11 @@ UPDATE service_keys SET version = ?3, body = ?4 WHERE purpose = ?1 AND issuer = 
 SELECT json_set(body, '$.stage', stage) FROM issuances
 WHERE stage NOT IN ('signed', 'void')
 ORDER BY id LIMIT ?1;
+
+-- name: issuances_open_after
+SELECT json_set(body, '$.stage', stage) FROM issuances
+WHERE stage NOT IN ('signed', 'void') AND id > ?1
+ORDER BY id LIMIT ?2;
 
 -- name: issuance_of_order
 SELECT json_set(body, '$.stage', stage) FROM issuances

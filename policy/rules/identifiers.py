@@ -40,6 +40,17 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(text, strict=False)
 
 
+def check_pattern(pattern: str) -> None:
+    """That a pattern can ever match. Raises ValueError with the reason."""
+    kind, divider, value = pattern.partition(":")
+    if not divider or kind not in set(IdentifierType):
+        raise ValueError(f'"{pattern}" is no pattern: write a type and a value, as in "dns:*.example.org"')
+    if kind == IdentifierType.IP and value != "**":
+        ipaddress.ip_network(value, strict=False)
+    if kind == IdentifierType.DNS and value != "**" and "*" in value.removeprefix("*."):
+        raise ValueError(f'"{pattern}": a star stands for the whole first label, or "**" for every name')
+
+
 def covered(patterns: Iterable[str], identifier: Identifier) -> bool:
     """Whether any of the patterns covers the identifier."""
     return any(matches(pattern, identifier) for pattern in patterns)
@@ -76,8 +87,8 @@ def _refusal(case: Case, identifier: Identifier) -> str | None:
     if identifier.type not in case.product.profile.name_types:
         kinds = ", ".join(case.product.profile.name_types)
         return f"is of a type that the product does not certify (it certifies: {kinds})"
-    if covered(rules.denied, identifier):
-        return "is on the product's list of denied names"
+    if covered(rules.denied, identifier) or _spans(identifier, rules.denied):
+        return "is on the product's list of denied names, or covers one of them"
     if not covered(rules.allowed, identifier):
         return f"is not among the names that the product grants ({_nearest(rules.allowed, identifier)})"
     if identifier.wildcard:
@@ -91,6 +102,14 @@ def _refusal(case: Case, identifier: Identifier) -> str | None:
         if not any(name == domain or name.endswith("." + domain) for domain in domains):
             return f'is outside the domains of group "{case.credential.group}" ({", ".join(domains)})'
     return None
+
+
+def _spans(identifier: Identifier, denied: tuple[str, ...]) -> bool:
+    """Whether a wildcard covers a denied name: "*.example.org" would serve "secret.example.org"."""
+    if not identifier.wildcard:
+        return False
+    names = (pattern.partition(":")[2] for pattern in denied if pattern.startswith("dns:"))
+    return any(name.partition(".")[2] == identifier.base for name in names if not name.startswith("*"))
 
 
 def _nearest(allowed: tuple[str, ...], identifier: Identifier) -> str:

@@ -2,7 +2,7 @@
 
 A `Unit` is decided after reading and outside any transaction. `await store.commit(unit)` returns only after the
 COMMIT is on disk. A guard that no longer holds drops that unit alone, with `Conflict`; so what was read may have
-been stale, and nothing wrong is written (DESIGN.md section 5). Statements are named here and written in
+been stale, and nothing wrong is written. Statements are named here and written in
 gateway/store/*.sql; a test holds names and numbers of parameters of both sides together.
 
 Every entity is one row: the columns that statements search or guard by, then `version` and `body`, the whole value
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from policy.problems import Problem
+from policy.problems import Problem, Unavailable
 from policy.replay import ReplayGuard
 from policy.store.queries import (
     ACCOUNT,
@@ -34,6 +34,7 @@ from policy.store.queries import (
     CERTIFICATE_STATUS,
     CERTIFICATE_STATUSES,
     CERTIFICATES,
+    CERTIFICATES_BY_KEY,
     CERTIFICATES_OF_CREDENTIAL,
     CHECKPOINT,
     CHECKPOINTS,
@@ -47,6 +48,7 @@ from policy.store.queries import (
     GROUPS,
     ISSUANCE_OF_ORDER,
     ISSUANCES_OPEN,
+    ISSUANCES_OPEN_AFTER,
     KEY_BLOCKED,
     MOUNT,
     MOUNTS,
@@ -58,6 +60,7 @@ from policy.store.queries import (
     ORDERS_EXPIRED,
     ORDERS_OF_AUTHORIZATION,
     ORDERS_OF_OWNER,
+    ORDERS_PROVEN,
     ORDERS_STUCK,
     ORGANISATION,
     PRODUCT,
@@ -74,6 +77,7 @@ from policy.store.queries import (
 )
 from policy.store.units import REPLAY_SECONDS, Committed, Entity, Step, Unit, Value
 from policy.store.values import (
+    SERVICE,
     AuditRow,
     CertificateStatus,
     Job,
@@ -97,6 +101,7 @@ __all__ = [
     "AUTHORIZATION_REUSABLE",
     "CERTIFICATE",
     "CERTIFICATES",
+    "CERTIFICATES_BY_KEY",
     "CERTIFICATES_OF_CREDENTIAL",
     "CERTIFICATE_OF_ORDER",
     "CERTIFICATE_STATUS",
@@ -112,6 +117,7 @@ __all__ = [
     "GROUP",
     "GROUPS",
     "ISSUANCES_OPEN",
+    "ISSUANCES_OPEN_AFTER",
     "ISSUANCE_OF_ORDER",
     "KEY_BLOCKED",
     "MOUNT",
@@ -123,6 +129,7 @@ __all__ = [
     "ORDERS_EXPIRED",
     "ORDERS_OF_AUTHORIZATION",
     "ORDERS_OF_OWNER",
+    "ORDERS_PROVEN",
     "ORDERS_STUCK",
     "ORDER_BY_REFERENCE",
     "ORGANISATION",
@@ -132,6 +139,7 @@ __all__ = [
     "REPLACED",
     "REPLAY_SECONDS",
     "REVOKED",
+    "SERVICE",
     "SERVICE_KEYS",
     "UNAUDITED",
     "USER",
@@ -169,8 +177,17 @@ class Conflict(Exception):
         self.index = index
 
 
-class StoreUnavailable(Exception):
-    """The store cannot write now (disk full, connection lost): nothing of the unit was acknowledged."""
+class StoreUnavailable(Unavailable):
+    """The store cannot write now (disk full, connection lost): nothing of the unit was acknowledged.
+
+    It is a Problem, so that a door says "try again later" wherever it happens; `reason` is for the log.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the store cannot write at the moment", retry_after=30, reason=reason)
+
+    def __str__(self) -> str:
+        return f"{self.detail}: {self.context['reason']}"
 
 
 class Store(Protocol):

@@ -98,12 +98,14 @@ ORDERS = Query("orders_page", 4, _order)
 """status or "", credential or "", after (id of the last), limit: newest first"""
 ORDERS_EXPIRED = Query("orders_expired", 2, _order)
 """now, limit: open orders whose time is over"""
+ORDERS_PROVEN = Query("orders_proven", 2, _order)
+"""now, limit: pending orders whose authorizations are all valid"""
 ORDERS_STUCK = Query("orders_processing", 2, _order)
 """updated before, limit: orders in `processing`"""
 OPEN_ORDERS_OF_CREDENTIAL = Query("orders_open_of_credential", 2, _order)
-"""credential, limit"""
+"""credential, limit: without those that are being signed"""
 OPEN_ORDERS_OF_OWNER = Query("orders_open_of_owner", 2, _order)
-"""owner, limit"""
+"""owner, limit: without those that are being signed"""
 AUTHORIZATION = Query("authorization_get", 1, _authorization)
 """id"""
 AUTHORIZATIONS = Query("authorization_many", 1, _authorization)
@@ -149,6 +151,8 @@ REPLACED = Query("certificate_replaced", 1, lambda row: bool(row[0]))
 """serial (hex): whether an order that is open or valid says that it replaces it"""
 CERTIFICATES = Query("certificates_page", 4, _certificate_and_der)
 """credential or "", name text or "", after (serial of the last), limit: newest first"""
+CERTIFICATES_BY_KEY = Query("certificates_by_key", 1, _certificate)
+"""SHA-256 of the SPKI (hex)"""
 CERTIFICATES_OF_CREDENTIAL = Query("certificates_of_credential", 3, _certificate)
 """credential, after (serial), limit: those that are neither revoked nor expired"""
 CERTIFICATE_STATUS = Query("certificate_status", 1, _status)
@@ -162,6 +166,8 @@ CRL = Query("crl_get", 2, _crl)
 CRLS = Query("crls_all", 0, _crl)
 ISSUANCES_OPEN = Query("issuances_open", 1, _issuance)
 """limit: reserved, neither signed nor void"""
+ISSUANCES_OPEN_AFTER = Query("issuances_open_after", 2, _issuance)
+"""after (id), limit: the same, page by page"""
 ISSUANCE_OF_ORDER = Query("issuance_of_order", 1, _issuance)
 """order id: the open one"""
 KEY_BLOCKED = Query("key_blocked", 1, lambda row: bool(row[0]))

@@ -100,6 +100,23 @@ class Unit:
         """The ACME account is valid."""
         self.must("account_valid", account)
 
+    def authorizations_valid(self, ids: tuple[str, ...], now: datetime) -> None:
+        """Every one of these authorizations is valid and has not expired, now, inside the transaction."""
+        if ids:
+            self.must("authorizations_valid", msgspec.json.encode(ids).decode(), epoch_seconds(now))
+
+    def certificate_valid(self, serial: str) -> None:
+        """The certificate is neither revoked nor on hold nor unconfirmed."""
+        self.must("certificate_valid", serial)
+
+    def not_account_key(self, spki: bytes) -> None:
+        """No ACME account has this key (RFC 8555 section 11.1)."""
+        self.must("not_account_key", fingerprint(spki))
+
+    def account_key_fresh(self, spki: bytes) -> None:
+        """No account with this key was stopped, at whatever mount: a revoked credential's key never comes back."""
+        self.must("account_key_fresh", fingerprint(spki))
+
     def product_active(self, product: str) -> None:
         """The newest version of the product is active."""
         self.must("product_active", product)
@@ -108,11 +125,9 @@ class Unit:
         """The mount is there and active."""
         self.must("mount_active", mount)
 
-    def reference_free(self, order: Order, now: datetime) -> None:
+    def reference_free(self, mount: str, credential: str, reference: str, now: datetime) -> None:
         """No order answers to this reference: none that is open, none that ended within the replay window."""
-        if order.reference is not None:
-            since = epoch_seconds(now) - REPLAY_SECONDS
-            self.must("reference_free", order.mount, order.credential, order.reference, since)
+        self.must("reference_free", mount, credential, reference, epoch_seconds(now) - REPLAY_SECONDS)
 
     def not_replaced(self, serial: str) -> None:
         """No order that is open or valid replaces this certificate (RFC 9773 section 5)."""
@@ -303,8 +318,8 @@ _TABLES: dict[type, tuple[str, Callable[[Any], tuple[Value, ...]], bool]] = {
     ),
     Product: ("product", lambda p: (p.name, p.state), True),
     Mount: ("mount", lambda m: (m.key, int(m.active)), True),
-    User: ("user", lambda u: (u.name,), True),
-    Group: ("group", lambda g: (g.name,), True),
+    User: ("user", lambda u: (u.name, int(u.active)), True),
+    Group: ("group", lambda g: (g.name, int(g.active)), True),
     Organisation: ("organisation", lambda o: (o.name,), True),
     StoredAuthority: ("authority", lambda a: (a.name,), True),
     ServiceKey: ("service_key", lambda k: (k.purpose, k.issuer), True),

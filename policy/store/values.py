@@ -13,6 +13,9 @@ from policy.ids import CredentialId
 from policy.order import Order
 from policy.sealing import fingerprint
 
+SERVICE = CredentialId("service")
+"""Owner and credential of what the service issues to itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredCertificate:

@@ -67,5 +67,5 @@ class CAAChecker(Protocol):
 
     async def check(self, query: CAAQuery) -> Mapping[str, Any]:
         """What the audit has to know (perspectives.Decision.record). Raises a kind of ValidationFailed, with
-        the same under `corroboration` of its context."""
+        the same under `caa` of its context."""
         ...

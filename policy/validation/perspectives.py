@@ -119,17 +119,12 @@ def decide(primary: PerspectiveResult, remotes: Sequence[PerspectiveResult], quo
     return Decision(not reason, primary, tuple(remotes), quorum, reason)
 
 
-def outlook(primary: PerspectiveResult | None, remotes: Sequence[PerspectiveResult], quorum: Quorum) -> bool | None:
-    """What the decision will be whatever is still to come; None while that is open."""
-    if primary is not None and not primary.success:
-        return False
-    if sum(not result.success for result in remotes) > quorum.max_failures:
-        return False
-    if primary is None:
-        return None
-    if not _reason(primary, remotes, quorum):
+def is_certain(primary: PerspectiveResult, remotes: Sequence[PerspectiveResult], quorum: Quorum) -> bool:
+    """Whether the decision will be the same whatever the remote perspectives say that have not answered yet."""
+    if not primary.success or len(remotes) >= quorum.of:
         return True
-    return None if len(remotes) < quorum.of else False
+    failed = sum(not result.success for result in remotes)
+    return failed > quorum.max_failures or not _reason(primary, remotes, quorum)
 
 
 def _reason(primary: PerspectiveResult, remotes: Sequence[PerspectiveResult], quorum: Quorum) -> str:
@@ -140,7 +135,7 @@ def _reason(primary: PerspectiveResult, remotes: Sequence[PerspectiveResult], qu
         return f"{agreeing} of {quorum.of} other perspectives agree, and {quorum.required} are needed"
     regions = {result.region for result in remotes if result.success}
     if len(regions) < quorum.min_regions and quorum.of:
-        return f"the perspectives that agree lie in {len(regions)} of {quorum.min_regions} regions needed"
+        return f"those that agree lie in fewer than {quorum.min_regions} regions"
     return ""
 
 

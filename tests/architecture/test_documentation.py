@@ -110,7 +110,7 @@ def test_decisions_are_numbered_without_gaps() -> None:
             assert part in text, f"{path.name} has no {part}"
 
 
-def test_no_absolute_paths_of_a_workplace() -> None:
+def test_no_absolute_paths_of_one_machine() -> None:
     """Nothing in the repository knows the machine on which it was written."""
     here = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/")
     kinds = {".py", ".md", ".toml", ".sql", ".txt", ".yml", ".cfg", ""}

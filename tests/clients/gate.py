@@ -228,8 +228,11 @@ class Gate:
         """A TLS context that trusts this gate's root and nothing else."""
         return ssl.create_default_context(cafile=self.root)
 
-    def enroll(self, name: str, folder: Path) -> Path:
-        """A certificate for a name below certgate.test by EST, written as name.pem beside name.key."""
+    def enroll(self, name: str, folder: Path, user: str = "") -> Path:
+        """A certificate for a name below certgate.test by EST, written as name.pem beside name.key.
+
+        `user` is "name:password"; without it, quickstart's. Raises urllib.error.HTTPError when it is refused.
+        """
         est = self.told["est"]
         key = ec.generate_private_key(ec.SECP256R1())
         request = (
@@ -238,7 +241,7 @@ class Gate:
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False)
             .sign(key, hashes.SHA256())
         )
-        credentials = base64.b64encode(f"{est['username']}:{est['password']}".encode()).decode()
+        credentials = base64.b64encode((user or f"{est['username']}:{est['password']}").encode()).decode()
         call = urllib.request.Request(
             est["url"].rstrip("/") + "/simpleenroll",
             data=base64.encodebytes(request.public_bytes(serialization.Encoding.DER)),

@@ -22,6 +22,8 @@ class Program:
     name: str
     packages: tuple[str, ...]
     modules: tuple[str, ...]
+    service: bool = False
+    """Whether its package starts a server of the whole machine, which nobody wants of a `make test`."""
 
 
 PROGRAMS = (
@@ -35,6 +37,7 @@ PROGRAMS = (
         ("strongswan-pki", "libstrongswan-standard-plugins", "libstrongswan-extra-plugins"),
         ("test_strongswan.py",),
     ),
+    Program("unbound", ("unbound",), ("test_unbound.py",), service=True),
     Program("curl", ("curl",), ("test_curl_est.py", "../architecture/test_readme.py")),
     Program("openssl", ("openssl",), ("test_openssl_status.py", "../architecture/test_readme.py")),
 )
@@ -67,9 +70,14 @@ def _root() -> list[str] | None:
     return None
 
 
+def _may_install(program: Program) -> bool:
+    """A server is installed where nothing starts it (a container) and on a build server; elsewhere by its owner."""
+    return not program.service or strict() or not os.path.isdir("/run/systemd/system")
+
+
 def install() -> None:
     """Install what is missing; one by one when all at once fails: a release may not know one of them."""
-    wanted = [package for program in missing() for package in program.packages]
+    wanted = [package for program in missing() if _may_install(program) for package in program.packages]
     if not wanted:
         return
     root = _root()

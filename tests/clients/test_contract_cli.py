@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import stat
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,10 @@ def test_quickstart_writes_what_clients_need(gate: Gate) -> None:
 def test_quickstart_json_is_private(gate: Gate) -> None:
     """It holds secrets: nobody else may read it, nor the keys beside it."""
     assert stat.S_IMODE((gate.state / "quickstart.json").stat().st_mode) == 0o600
-    for path in gate.state.rglob("*"):
-        if path.is_file() and path.suffix in {".key", ".p8", ".p12"}:
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    secret = [gate.state / "master.key", gate.state / "certgate.db", *(gate.state / "keys").iterdir()]
+    assert len(secret) > 3
+    for path in secret:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
 def test_quickstart_again_changes_nothing(gate: Gate) -> None:
@@ -144,6 +146,52 @@ def test_order_of_a_certificate_is_listed(gate: Gate, issued: str) -> None:
     said = gate.certgate("order", "show", order, "--json")
     assert said.status == 0, said.text
     assert json.loads(said.out)["status"] == "valid"
+
+
+def new_credential(gate: Gate, *words: str) -> dict[str, Any]:
+    """Another EST credential for whom and what quickstart's is."""
+    said = gate.certgate("credential", "list", "--json")
+    assert said.status == 0, said.text
+    known = next(one for one in json.loads(said.out) if one["identifier"] == gate.told["est"]["username"])
+    whose = ("--user", known["user"], "--group", known["group"], "--product", known["products"][0])
+    said = gate.certgate("credential", "create", "--type", "est", *whose, *words, "--json")
+    assert said.status == 0, said.text
+    made: dict[str, Any] = json.loads(said.out)
+    return made
+
+
+def refused(gate: Gate, folder: Path, user: str) -> bool:
+    """Whether the EST door refuses this user, as 401 or 403."""
+    try:
+        gate.enroll("refused.certgate.test", folder, user)
+    except urllib.error.HTTPError as answer:
+        with answer:
+            assert answer.code in (401, 403)
+            return True
+    return False
+
+
+def test_credential_is_made_and_its_secret_shown_once(gate: Gate, tmp_path: Path) -> None:
+    """The secret works at once; lists and shows never have it. --use-limit counts issuances."""
+    made = new_credential(gate, "--use-limit", "1")
+    user = f"{made['identifier']}:{made['secret']}"
+    gate.enroll("limited.certgate.test", tmp_path, user)
+    assert refused(gate, tmp_path, user)
+    for words in (("list",), ("show", made["id"])):
+        said = gate.certgate("credential", *words, "--json")
+        assert said.status == 0, said.text
+        assert made["secret"] not in said.out
+    assert made["secret"] not in gate.log.read_text()
+
+
+def test_credential_is_refused_as_soon_as_it_is_revoked(gate: Gate, tmp_path: Path) -> None:
+    """The command ends after it took effect; nothing of this credential is issued afterwards."""
+    made = new_credential(gate)
+    user = f"{made['identifier']}:{made['secret']}"
+    gate.enroll("before.certgate.test", tmp_path, user)
+    said = gate.certgate("credential", "revoke", made["id"])
+    assert said.status == 0, said.text
+    assert refused(gate, tmp_path, user)
 
 
 def test_audit_log_is_whole(gate: Gate, issued: str) -> None:

@@ -20,7 +20,7 @@ SHORT = {"header_timeout_seconds": 0.3, "body_timeout_seconds": 0.3}
 
 
 async def test_silent_connection_is_closed(start: Start) -> None:
-    """Five thousand of these must not stay (spec/security.md F19)."""
+    """Five thousand of these must not stay."""
     gate = await start(**SHORT)
     client = await gate.connect()
     assert await client.closed(2) == b""
@@ -88,7 +88,7 @@ async def test_client_that_leaves_in_the_body(start: Start, echo: EchoDoor) -> N
 
 
 async def test_client_that_leaves_does_not_stop_the_operation(start: Start, echo: EchoDoor) -> None:
-    """A client that goes away stops the answer, never an issuance half way (DESIGN.md section 3)."""
+    """A client that goes away stops the answer, never an issuance half way."""
     gate = await start()
     client = await gate.connect()
     await client.send(b"GET /echo/slow HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -35,7 +35,7 @@ async def test_door_sees_the_request_as_it_was_sent(start: Start, echo: EchoDoor
 
 
 async def test_url_is_the_one_of_the_listener(start: Start, trusting: object) -> None:
-    """The same path on another listener has that listener's origin (DESIGN.md section 7)."""
+    """The same path on another listener has that listener's origin."""
     gate = await start()
     reply = await gate.ask(GET, "https", ssl=trusting)
     assert reply.json["url"] == f"{ORIGIN}/echo/m1/seen"
@@ -111,7 +111,7 @@ async def test_resource_for_tls_only_is_refused_without_tls(start: Start, trusti
 
 @pytest.mark.parametrize("size", [65536, 65537])
 async def test_body_limit(start: Start, size: int) -> None:
-    """64 KiB unless the route says more (DESIGN.md section 7)."""
+    """64 KiB unless the route says more."""
     gate = await start()
     reply = await gate.ask(post(b"/echo/m1/seen", b"x" * size))
     assert reply.status == (200 if size == 65536 else 413)
@@ -169,7 +169,7 @@ async def test_body_in_pieces(start: Start) -> None:
 
 @pytest.mark.parametrize("coding", [b"gzip", b"br", b"deflate", b"x-unknown"])
 async def test_content_coding_is_refused(start: Start, echo: EchoDoor, coding: bytes) -> None:
-    """A gzip bomb is never opened (spec/security.md F20)."""
+    """A gzip bomb is never opened."""
     gate = await start()
     reply = await gate.ask(post(b"/echo/m1/seen", b"abc", b"Content-Encoding: " + coding))
     assert (reply.status, reply.json["kind"]) == (415, "unsupported-media")

@@ -232,7 +232,7 @@ async def test_stop_does_not_wait_for_ever(start: Start, echo: EchoDoor) -> None
 
 
 async def test_two_servers_in_one_process(start: Start, echo: EchoDoor) -> None:
-    """ "Several workers" is tested as two servers on one store (DESIGN.md section 5)."""
+    """ "Several workers" is tested as two servers on one store."""
     first, second = await start(), await start()
     assert (await first.ask(GET)).status == (await second.ask(GET)).status == 200
     await first.server.stop()
@@ -290,7 +290,7 @@ async def test_tls_listener_needs_a_certificate() -> None:
 
 
 def test_listeners_of_a_configuration(tmp_path: Path) -> None:
-    """The four of DESIGN.md section 7."""
+    """HTTPS, HTTPS with client certificates, plain HTTP, management."""
     overrides = [("server.mtls_maximum_version", "1.2"), ("server.base_url", "https://ca.example")]
     listeners = {one.name: one for one in listeners_of(load(tmp_path, None, {}, overrides, protocols=()))}
     assert listeners["https"].origin == "https://ca.example"

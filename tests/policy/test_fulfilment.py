@@ -1,4 +1,4 @@
-"""The invariants of issuing (DESIGN: orders): one certificate per order, guards in commit 1, crash recovery."""
+"""The invariants of issuing (docs/issuance.md): one certificate per order, guards in commit 1, crash recovery."""
 
 from __future__ import annotations
 
@@ -268,13 +268,29 @@ async def test_a_store_that_fails_at_commit_1_issues_nothing(house: House, monke
     assert (await house.core.ra.order(principal, order.id)).status is OrderStatus.READY
 
 
+async def test_a_key_that_is_away_leaves_the_order_to_recovery(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    principal, order = await placed(house)
+
+    async def away(token: IssuanceToken, receipt: Receipt) -> IssuedCertificate:
+        raise Unavailable("the key is away")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(house.core.ca, "sign", away)
+        said = await house.core.ra.finalize(principal, order.id, request(NAME))
+    assert said.status is OrderStatus.PROCESSING
+    assert await house.core.recovery.finish_open() == 1
+    assert (await house.core.ra.order(principal, order.id)).status is OrderStatus.VALID
+
+
 async def test_a_key_that_cannot_sign_voids_the_serial_and_ends_the_order(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     principal, order = await placed(house)
 
     async def broken(token: IssuanceToken, receipt: Receipt) -> IssuedCertificate:
-        raise Unavailable("the key is away")
+        raise BadPublicKey("the key cannot do this")
 
     monkeypatch.setattr(house.core.ca, "sign", broken)
     ended = await house.core.ra.finalize(principal, order.id, request(NAME))

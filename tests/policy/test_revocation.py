@@ -139,7 +139,15 @@ async def test_an_account_with_authorizations_for_all_names_revokes(house: House
     with pytest.raises(Forbidden):
         await house.core.ra.revoke(account, der, None)
     await house.core.ra.place(account, NewOrder(identifiers=(dns(NAME),)))
-    await house.core.ra.revoke(account, der, None)
+    with pytest.raises(Forbidden):  # what the credential is trusted with is no control of the name
+        await house.core.ra.revoke(account, der, None)
+    proven = await house.core.ra.place(account, NewOrder(identifiers=(dns("shop.example.org"),)))
+    await house.core.ra.answer(account, proven.authorizations[0], "http-01")
+    owner = await acme(house)
+    order = await house.core.ra.place(owner, NewOrder(identifiers=(dns("shop.example.org"),)))
+    await house.core.ra.answer(owner, order.authorizations[0], "http-01")
+    order = await house.core.ra.finalize(owner, order.id, request("shop.example.org"))
+    await house.core.ra.revoke(account, (await house.core.ra.certificate_of(order)).der, None)
 
 
 @pytest.mark.parametrize(

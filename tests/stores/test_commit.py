@@ -25,7 +25,7 @@ async def outcomes(store: SQLiteStore, *them: Unit) -> list[Committed | BaseExce
 
 async def test_one_of_fifty_spends_the_last_use(store: SQLiteStore) -> None:
     """A credential with one use left serves exactly one of many at the same moment."""
-    await store.commit(inserting(values.credential(use_limit=1)))
+    await store.commit(inserting(values.credential(use_limit=1), *values.holders()))
     spending = []
     for _ in range(50):
         unit = Unit()

@@ -44,7 +44,7 @@ async def holds(store: SQLiteStore, guard: Callable[[Unit], None]) -> bool:
 async def test_credential_active(store: SQLiteStore) -> None:
     """Active, begun, not expired; the end is exclusive, the beginning inclusive."""
     one = values.credential(not_before=at(hours=1), expires=at(hours=2))
-    await store.commit(inserting(one))
+    await store.commit(inserting(one, *values.holders()))
 
     async def active(moment: datetime) -> bool:
         return await holds(store, lambda unit: unit.credential_active("c1", moment))
@@ -61,7 +61,7 @@ async def test_credential_spend(store: SQLiteStore) -> None:
     """Uses are counted with and without a limit, and a save of the credential leaves the count alone."""
     limited = values.credential(use_limit=2)
     free = values.credential(id=CredentialId("c2"))
-    await store.commit(inserting(limited, free))
+    await store.commit(inserting(limited, free, *values.holders()))
     assert [await holds(store, lambda unit: unit.credential_spend("c1", NOW)) for _ in range(3)] == [
         True,
         True,

@@ -99,6 +99,11 @@ def credential(**changes: Any) -> Credential:
     return Credential(**(values | changes))
 
 
+def holders() -> tuple[User, Group]:
+    """User and group of the credentials, active."""
+    return User("ada", ("web",)), Group("web")
+
+
 def account(**changes: Any) -> Account:
     """A valid ACME account of `c1`."""
     values: dict[str, Any] = {

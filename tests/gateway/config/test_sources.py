@@ -98,7 +98,7 @@ def test_door_has_its_section(tmp_path: Path) -> None:
     ],
 )
 def test_text_of_the_command_line(tmp_path: Path, key: str, text: str, value: object) -> None:
-    """Text becomes what the key takes, for `--set` as tests and client runs use it (DESIGN.md section 8)."""
+    """Text becomes what the key takes, for `--set` as tests and client runs use it."""
     section, name = key.split(".")
     assert getattr(getattr(read(tmp_path, overrides=[(key, text)]), section), name) == value
 

@@ -95,8 +95,8 @@ class _UDP(asyncio.DatagramProtocol):
 
 
 @contextlib.asynccontextmanager
-async def name_server() -> AsyncIterator[NameServer]:
-    """A name server on a free port of 127.0.0.1, UDP and TCP."""
+async def name_server(port: int = 0) -> AsyncIterator[NameServer]:
+    """A name server on 127.0.0.1, UDP and TCP, on a free port where none is said."""
     server = NameServer()
 
     async def over_tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,7 +109,7 @@ async def name_server() -> AsyncIterator[NameServer]:
         writer.close()
 
     loop = asyncio.get_running_loop()
-    tcp = await asyncio.start_server(over_tcp, "127.0.0.1", 0)
+    tcp = await asyncio.start_server(over_tcp, "127.0.0.1", port)
     server.port = tcp.sockets[0].getsockname()[1]
     udp, _ = await loop.create_datagram_endpoint(lambda: _UDP(server), ("127.0.0.1", server.port))
     try:

@@ -12,7 +12,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from gateway.validators.dns import Resolver, system_servers
+from gateway.validators.dns import DNSSEC, Resolver, system_servers
 from policy.problems import ValidationDNS
 from policy.validation.caa import CAARecord, CAASet
 from tests.gateway.validators.servers import NameServer, free_port
@@ -381,3 +381,67 @@ def test_resolver_address_may_stand_in_brackets() -> None:
 def test_unknown_resolver_host_is_refused_at_start() -> None:
     with pytest.raises(OSError, match=r".+"):
         Resolver(("no such host", 53))
+
+
+# --------------------------------------------------------------------------- DNSSEC
+
+
+def authenticating(names: NameServer, *secure: str) -> list[bool]:
+    """Have the name server set AD for these names; the list tells of each query whether it asked for that."""
+    asked: list[bool] = []
+
+    def answer(query: dns.message.Message, tcp: bool) -> dns.message.Message:
+        asked.append(bool(query.flags & dns.flags.AD))
+        response = names.regular(query)
+        if query.question[0].name.to_text(omit_final_dot=True) in secure:
+            response.flags |= dns.flags.AD
+        return response
+
+    names.answering = answer
+    return asked
+
+
+@pytest.mark.parametrize(("dnssec", "asks"), [("off", False), ("opportunistic", True), ("required", True)])
+async def test_ad_is_asked_for_as_configured(names: NameServer, dnssec: DNSSEC, asks: bool) -> None:
+    """RFC 6840 section 5.7, over UDP and over TCP."""
+    asked = authenticating(names, "t.example")
+    names.records = {("t.example", "TXT"): ['"' + "x" * 250 + '"'] * 4}
+    names.udp_limit = 200
+    resolver = Resolver(("127.0.0.1", names.port), dnssec=dnssec)
+    assert len(await resolver.txt("t.example")) >= 1
+    assert asked == [asks, asks]
+
+
+async def test_what_is_not_authenticated_is_no_answer_where_that_is_required(names: NameServer) -> None:
+    """All four record types, absences included: a forged absence is worth as much as a forged record."""
+    authenticating(names, "signed.example")
+    for name in ("signed.example", "plain.example"):
+        names.records |= {(name, "A"): ["192.0.2.1"], (name, "TXT"): ['"x"'], (name, "CAA"): ['0 issue "ca.example"']}
+    required = Resolver(("127.0.0.1", names.port), dnssec="required")
+    assert await required.addresses("signed.example") == ("192.0.2.1",)
+    assert await required.txt("signed.example") == (b"x",)
+    assert (await required.caa("signed.example")).found_at == "signed.example"
+    names.records |= {("other.example", "A"): ["192.0.2.1"]}
+    for ask in (required.addresses, required.txt, required.caa):
+        for name in ("plain.example", "absent.example"):
+            with pytest.raises(ValidationDNS, match="DNSSEC does not authenticate"):
+                await ask(name)
+    relaxed = Resolver(("127.0.0.1", names.port), dnssec="opportunistic")
+    assert await relaxed.txt("plain.example") == (b"x",)
+
+
+async def test_every_step_of_a_chain_has_to_be_authenticated(names: NameServer) -> None:
+    """A resolver that leaves the rest of a chain to us: the AD bit of the first step says nothing of the next."""
+    authenticating(names, "signed.example")
+    names.records = {("signed.example", "CNAME"): ["plain.example."], ("plain.example", "TXT"): ['"x"']}
+    names.soa = False
+    regular = names.regular
+
+    def first_step_only(query: dns.message.Message) -> dns.message.Message:
+        response = regular(query)
+        response.answer = response.answer[:1]
+        return response
+
+    names.regular = first_step_only  # type: ignore[method-assign]
+    with pytest.raises(ValidationDNS, match="DNSSEC does not authenticate"):
+        await Resolver(("127.0.0.1", names.port), dnssec="required").txt("signed.example")

@@ -361,7 +361,7 @@ async def test_an_account_that_is_not_valid_is_refused_after_everything_else(mem
 
 
 async def test_revoking_the_credential_stops_its_accounts_at_once(member: Client) -> None:
-    """DESIGN.md section 3: on every resource, 403 unauthorized."""
+    """On every resource, 403 unauthorized."""
     order = await member.ready()
     await member.world.revoke_credential("open")
     for url in (member.kid or "", member.url("new-order"), order.header("Location"), order.json["finalize"]):

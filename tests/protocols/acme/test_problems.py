@@ -67,7 +67,7 @@ EVERY = [kind for kind in EVERY if issubclass(kind, Problem) and kind is not Pro
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.kind)
 def test_every_kind_has_its_words(kind: type[Problem]) -> None:
-    """LAYOUT section 9; only registered types are said in ACME's namespace (RFC 8555 section 6.7)."""
+    """Only registered types are said in ACME's namespace (RFC 8555 section 6.7)."""
     assert kind.kind in PROTOCOL.problems
     found = json.loads(encode(document(kind("what happened", secret="s3cret"))))
     assert found["type"].removeprefix(NAMESPACE) in REGISTERED

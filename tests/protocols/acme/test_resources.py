@@ -341,7 +341,7 @@ async def test_one_certificate_however_often_it_is_finalized(member: Client) -> 
 
 
 async def test_a_held_order_is_processing_until_somebody_decides(member: Client) -> None:
-    """LAYOUT section 5: processing with Retry-After, then valid."""
+    """processing with Retry-After, then valid."""
     order = await member.order("a.trusted.test", profile="asked")
     answer = await member.post(order.json["finalize"], {"csr": CSR})
     assert answer.json["status"] == "processing"
@@ -488,6 +488,14 @@ async def test_another_account_cannot_revoke_unless_it_controls_the_names(world:
     payload = {"certificate": certificate}
     assert (await other.post(other.url("revoke-cert"), payload)).problem() == (403, "unauthorized")
     await other.ready("a.trusted.test")
+    # What a product trusts a credential with is no control of the name.
+    assert (await other.post(other.url("revoke-cert"), payload)).problem() == (403, "unauthorized")
+    order = await member.order("shop.example.org")
+    await answer_challenge(member, order.json["authorizations"][0])
+    done = await member.post(order.json["finalize"], {"csr": b64(make_csr(("shop.example.org",), None))})
+    payload = {"certificate": b64((await member.certificate(done)).public_bytes(Encoding.DER))}
+    mine = await other.order("shop.example.org")
+    await answer_challenge(other, mine.json["authorizations"][0])
     assert (await other.post(other.url("revoke-cert"), payload)).status == 200
 
 

@@ -21,6 +21,7 @@ from ca_core.issuer import Issuer
 from ca_core.keystores.software import SoftwareKeyStore
 from ca_core.profile import CertificateProfile
 from gateway.store import SQLiteStore, open_store
+from policy.account import Group, User
 from policy.approval import Approval
 from policy.authentication import Authentication
 from policy.authorizing import Authorizing
@@ -41,6 +42,7 @@ from policy.placing import Placing
 from policy.problems import ValidationIncorrectResponse
 from policy.product import NameRules, Product, ValidationRules
 from policy.publication import Publication, PublicationSettings
+from policy.refusals import Refusals
 from policy.registering import Registering
 from policy.registration import Parts, RegistrationAuthority
 from policy.renewal import Renewal
@@ -193,7 +195,7 @@ def _credentials(sealing: Sealing, now: datetime) -> tuple[Credential, ...]:
         CredentialType.ACME,
         "open",
         "alice",
-        "",
+        "ops",
         products,
         AuthenticationMethod.NONE,
         CredentialState.ACTIVE,
@@ -266,9 +268,10 @@ async def make_world(
             sealing=sealing,
             clock=clock,
             limits=limiter,
+            refusals=Refusals(store, limiter, clock),
             authentication=Authentication(store, catalogue, sealing, clock),
             authorizing=authorizing,
-            placing=Placing(store, catalogue, authorizing, limiter, clock),
+            placing=Placing(store, catalogue, ca, authorizing, limiter, clock),
             fulfilment=fulfilment,
             registering=Registering(store, limiter, clock),
             revocation=Revocation(store, ca, clock),
@@ -295,6 +298,6 @@ async def make_world(
         mounts,
         products,
     )
-    await world.insert(*products.values(), *mounts, *_credentials(sealing, NOON))
+    await world.insert(User("alice", ("ops",)), Group("ops"), *products.values(), *mounts, *_credentials(sealing, NOON))
     world.mount(*mounts)
     return world
