@@ -7,7 +7,6 @@ listeners, the worker and the admin socket around it.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import structlog
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock, system_clock
+from ca_core.issuer import Issuer
 from ca_core.keys import Signer
 from ca_core.keystores.software import SoftwareKeyStore
 from ca_core.names import Identifier, IdentifierType
@@ -27,6 +27,7 @@ from gateway.config import Config
 from gateway.config.schema import LimitsSettings
 from gateway.health import Health, Management
 from gateway.logs import Logging
+from gateway.masterkey import StateMissing, master_key
 from gateway.metrics import Metrics
 from gateway.perspectives.remote import Connections
 from gateway.routing import Door
@@ -55,7 +56,7 @@ from policy.registration import Parts, RegistrationAuthority
 from policy.renewal import Renewal
 from policy.revocation import Revocation
 from policy.sealer import Sealer
-from policy.sealing import MASTER_KEY_BYTES, Sealing
+from policy.sealing import Sealing
 from policy.service_keys import ServiceKeys
 from policy.store import MOUNTS, Unit
 from policy.validating import Validating, ValidationSettings
@@ -66,10 +67,6 @@ _log = structlog.get_logger("certgate.app")
 
 CHECKPOINT_LABEL = "audit-checkpoint"
 CHECKPOINT_KEY_TYPE = "ed25519"
-
-
-class StateMissing(Exception):
-    """The state folder has not been set up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +99,6 @@ class Core:
             await self.perspectives.close()
         await self.store.close()
         self.keystore.close()
-
-
-def master_key(path: Path, *, create: bool = False) -> bytes:
-    """The master key of this file; made when asked to and missing. Raises StateMissing, PermissionError."""
-    if not path.exists():
-        if not create:
-            raise StateMissing(f"there is no master key at {path}: run certgate quickstart, or restore the file")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(MASTER_KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    if path.stat().st_mode & 0o077:
-        raise PermissionError(f"{path} can be read by others: chmod 600 it")
-    return path.read_bytes()
 
 
 def account_uri(base_url: str) -> Callable[[str, str], str]:
@@ -254,6 +235,15 @@ class Running:
         if not self.core.ca.issuers:
             raise StateMissing("there is no CA yet: run certgate quickstart, or certgate ca create")
         self.server.bind()
+        try:
+            await self._open()
+        except BaseException:
+            await self.server.stop()
+            raise
+        self.worker.start()
+        self.health.started = True
+
+    async def _open(self) -> None:
         finished = await self.core.recovery.finish_open()
         if finished:
             _log.warning("finished issuances that were interrupted", count=finished)
@@ -262,17 +252,19 @@ class Running:
         self.health.register("store", self._probe_store)
         self.health.register("signer", self._probe_signer)
         await self.server.start()
-        self.worker.start()
         await self._note(AuditTag.SERVER_STARTED)
-        self.health.started = True
 
     async def stop(self) -> None:
         """Drain: accept nothing new, finish what is in flight, stop the worker, close the store."""
         self.health.draining = True
-        await self.server.stop()
-        await self.worker.stop()
-        await self._note(AuditTag.SERVER_STOPPED)
-        await self.core.close()
+        try:
+            await self.server.stop()
+            await self.worker.stop()
+            await self._note(AuditTag.SERVER_STOPPED)
+        except Problem as problem:
+            _log.error("the end of the server could not be written down", fault=str(problem))
+        finally:
+            await self.core.close()
 
     async def reload(self) -> str | None:
         """What SIGHUP asks for: the TLS certificate, those to perspectives, and the mounts anew.
@@ -284,7 +276,7 @@ class Running:
             await self.refresh()
             if self.core.perspectives is not None:
                 await self.core.perspectives.renew()
-        except (Problem, OSError, ValueError) as fault:
+        except (Problem, StateMissing, OSError, ValueError) as fault:
             self.metrics.config_last_reload_successful.set(0)
             _log.error("reload failed; what was in force stays", fault=f"{type(fault).__name__}: {fault}")
             return f"{type(fault).__name__}: {fault}"
@@ -327,18 +319,29 @@ class Running:
             self.server.replace_certificate(*_read_pair(settings.tls_certificate_file, settings.tls_key_file))
             return
         names = tuple(tls_names(self.core.config))
-        issuer = next(one for one in self.core.ca.issuers.values() if not is_root(one))
+        issuer = next(iter(self._issuing()), None)
+        if issuer is None:
+            raise StateMissing(
+                "there is no issuing CA that could certify this server, and a root does not: make one with certgate ca "
+                "create-issuing, or set server.tls_certificate_file and server.tls_key_file"
+            )
         usable = await self.core.service_keys.get("tls", issuer.name, names=names)
         chain = b"".join(_pem(der) for der in (usable.key.certificate, *usable.key.chain))
         self.server.replace_certificate(chain, await self.core.keystore.tls_key_pem(usable.key.label))
         self.metrics.tls_not_after.set(usable.key.not_after.timestamp())
 
+    def _issuing(self) -> list[Issuer]:
+        """The CAs in service that certify more than CAs."""
+        now = self.core.clock()
+        return [one for one in self.core.ca.issuers.values() if not is_root(one) and now < one.not_after]
+
     async def _probe_store(self) -> None:
         await self.core.store.commit(Unit())
 
     async def _probe_signer(self) -> None:
-        issuer = next(iter(self.core.ca.issuers.values()))
-        issuer.verify(await issuer.signer.sign(b"certgate health probe"), b"certgate health probe")
+        # A root's key is used on purpose, never because somebody looks whether it is there.
+        for issuer in self._issuing():
+            issuer.verify(await issuer.signer.sign(b"certgate health probe"), b"certgate health probe")
 
 
 def _read_pair(certificate: str, key: str) -> tuple[bytes, bytes]:

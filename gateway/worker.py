@@ -53,6 +53,7 @@ class Worker:
         self._core = core
         self._periodic: tuple[tuple[str, float, Callable[[], Awaitable[object]]], ...] = (
             ("refresh", TICK_SECONDS, refresh),
+            ("due-crls", TICK_SECONDS, self.do_crls),
             ("revocations", TICK_SECONDS, self.do_revocations),
             ("validations", TICK_SECONDS, self.do_validations),
             ("seal", 10.0, core.sealer.seal),
@@ -100,13 +101,13 @@ class Worker:
 
     # ----------------------------------------------------------------- jobs of the store
 
+    async def do_crls(self) -> None:
+        """Publish the CRLs that are due because something was revoked."""
+        await self._do_jobs({CRL_JOB: self._publish}, JOBS_AT_ONCE)
+
     async def do_revocations(self) -> None:
-        """Publish the CRLs that are due, and revoke what goes with a key or credential that was revoked."""
-        kinds: dict[str, Doing] = {
-            CRL_JOB: self._publish,
-            BLOCKED_KEY_JOB: self._revoke_siblings,
-            CASCADE_JOB: self._finish_revocation,
-        }
+        """Revoke what goes with a key or credential that was revoked: many certificates, perhaps."""
+        kinds: dict[str, Doing] = {BLOCKED_KEY_JOB: self._revoke_siblings, CASCADE_JOB: self._finish_revocation}
         await self._do_jobs(kinds, JOBS_AT_ONCE)
 
     async def do_validations(self) -> None:

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     """Set up, and print what to paste."""
     import asyncio
 
-    from gateway.app import StateMissing
+    from gateway.masterkey import StateMissing
     from gateway.setup import keep_settings, quickstart
     from gateway.store import StoreRefused
     from policy.problems import Problem

@@ -27,7 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve; 0 after a clean stop."""
     from gateway.admin import AlreadyRunning, StateLock
-    from gateway.app import StateMissing
+    from gateway.masterkey import StateMissing
     from gateway.server import run as run_loop
     from gateway.store import StoreRefused
 

@@ -91,8 +91,9 @@ class _Local:
         """Open it; `create` makes a state that is not there. Raises CommandFailed when it cannot be."""
         import asyncio
 
-        from gateway.app import StateMissing, open_core
+        from gateway.app import open_core
         from gateway.logs import Logging
+        from gateway.masterkey import StateMissing
         from gateway.store import StoreRefused
 
         if not config.state.is_dir() and not create:

@@ -45,11 +45,6 @@ SELECT body FROM orders
 WHERE expires <= ?1 AND status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' AND +status <> 'processing'
 ORDER BY expires LIMIT ?2;
 
--- name: orders_processing
-SELECT body FROM orders INDEXED BY order_open_expires
-WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' AND status = 'processing' AND updated < ?1
-ORDER BY updated LIMIT ?2;
-
 -- name: orders_open_of_credential
 SELECT body FROM orders
 WHERE credential = ?1 AND status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled'

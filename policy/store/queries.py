@@ -100,8 +100,6 @@ ORDERS_EXPIRED = Query("orders_expired", 2, _order)
 """now, limit: open orders whose time is over"""
 ORDERS_PROVEN = Query("orders_proven", 2, _order)
 """now, limit: pending orders whose authorizations are all valid"""
-ORDERS_STUCK = Query("orders_processing", 2, _order)
-"""updated before, limit: orders in `processing`"""
 OPEN_ORDERS_OF_CREDENTIAL = Query("orders_open_of_credential", 2, _order)
 """credential, limit: without those that are being signed"""
 OPEN_ORDERS_OF_OWNER = Query("orders_open_of_owner", 2, _order)

@@ -28,7 +28,7 @@ class Program:
 
 PROGRAMS = (
     Program("certbot", ("certbot",), ("test_certbot.py", "../architecture/test_readme.py")),
-    Program("lego", ("lego",), ("test_lego.py",)),
+    Program("lego", ("lego",), ("test_lego.py", "test_perspectives.py")),
     # The package pebble brings it: a name server and its management API, no certificate authority.
     Program("pebble-challtestsrv", ("pebble",), ("test_certbot.py", "test_lego.py")),
     # The package strongswan-pki alone has no plugin for keys and none for HTTP.

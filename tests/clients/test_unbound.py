@@ -17,7 +17,10 @@ import dns.dnssec
 import dns.flags
 import dns.message
 import dns.name
+import dns.node
 import dns.rcode
+import dns.rdataclass
+import dns.rdataset
 import dns.rdatatype
 import dns.rrset
 import dns.zone
@@ -49,6 +52,7 @@ class Zone:
     """A zone, with the trust anchor that unbound is given for it."""
 
     name: str
+    origin: dns.name.Name
     zone: dns.zone.Zone
     anchor: str | None
 
@@ -63,11 +67,14 @@ def signed(name: str, *, forged: bool = False) -> Zone:
         for kind, text in (("A", "192.0.2.66"), ("TXT", '"forged"'), ("CAA", '0 issue "evil.example"')):
             owner = "_acme-challenge.host" if kind == "TXT" else "host"
             zone.replace_rdataset(f"{owner}.{name}.", dns.rdataset.from_text("IN", kind, 300, text))
-    return Zone(name, zone, f"{name}. DS {dns.dnssec.make_ds(f'{name}.', public, 'SHA256').to_text()}")
+    return Zone(
+        name, dns.name.from_text(name), zone, f"{name}. DS {dns.dnssec.make_ds(f'{name}.', public, 'SHA256').to_text()}"
+    )
 
 
 def unsigned(name: str) -> Zone:
-    return Zone(name, dns.zone.from_text(ZONE, origin=f"{name}.", relativize=False), None)
+    zone = dns.zone.from_text(ZONE, origin=f"{name}.", relativize=False)
+    return Zone(name, dns.name.from_text(name), zone, None)
 
 
 ZONES = (signed("signedzone"), signed("forgedzone", forged=True), unsigned("plainzone"))
@@ -78,36 +85,33 @@ def answer(query: dns.message.Message) -> dns.message.Message:
     response = dns.message.make_response(query)
     response.flags |= dns.flags.AA
     question = query.question[0]
-    zone = next((one.zone for one in ZONES if question.name.is_subdomain(one.zone.origin)), None)
-    if zone is None:
+    ours = next((one for one in ZONES if question.name.is_subdomain(one.origin)), None)
+    if ours is None:
         response.set_rcode(dns.rcode.REFUSED)
         return response
-    node = zone.get_node(question.name)
-    kinds = [question.rdtype]
-    if node is not None and node.get_rdataset(zone.rdclass, dns.rdatatype.CNAME):
-        kinds = [dns.rdatatype.CNAME]
-    for kind in kinds:
-        found = node.get_rdataset(zone.rdclass, kind) if node is not None else None
-        if found is not None:
-            add(response.answer, question.name, node, found)
+    node = ours.zone.get_node(question.name)
+    for kind in (dns.rdatatype.CNAME, question.rdtype):
+        if node is not None and add(response.answer, question.name, node, kind):
             return response
     response.set_rcode(dns.rcode.NOERROR if node is not None else dns.rcode.NXDOMAIN)
-    apex = zone[zone.origin]
-    add(response.authority, zone.origin, apex, apex.get_rdataset(zone.rdclass, dns.rdatatype.SOA))
-    for owner, other in zone.items():
+    add(response.authority, ours.origin, ours.zone[ours.origin], dns.rdatatype.SOA)
+    for owner in ours.zone.nodes:
         # All of them: which one proves it is the validator's to find.
-        if (nsec := other.get_rdataset(zone.rdclass, dns.rdatatype.NSEC)) is not None:
-            add(response.authority, owner, other, nsec)
+        add(response.authority, owner, ours.zone[owner], dns.rdatatype.NSEC)
     return response
 
 
 def add(
-    section: list[dns.rrset.RRset], owner: dns.name.Name, node: dns.node.Node, found: dns.rdataset.Rdataset
-) -> None:
-    section.append(dns.rrset.from_rdata_list(owner, found.ttl, list(found)))
-    signature = node.get_rdataset(found.rdclass, dns.rdatatype.RRSIG, found.rdtype)
-    if signature is not None:
-        section.append(dns.rrset.from_rdata_list(owner, signature.ttl, list(signature)))
+    section: list[dns.rrset.RRset], owner: dns.name.Name, node: dns.node.Node, kind: dns.rdatatype.RdataType
+) -> bool:
+    """Add the records of this type with their signatures; whether there are any."""
+    found = node.get_rdataset(dns.rdataclass.IN, kind)
+    if found is None:
+        return False
+    signatures = node.get_rdataset(dns.rdataclass.IN, dns.rdatatype.RRSIG, kind)
+    for each in filter(None, (found, signatures)):
+        section.append(dns.rrset.from_rdata_list(owner, each.ttl, list(each)))
+    return True
 
 
 class Authority(asyncio.DatagramProtocol):
@@ -209,8 +213,9 @@ async def test_a_forged_zone_is_refused_whatever_is_configured(resolve: Make, dn
 
 
 async def test_an_unsigned_zone_is_refused_only_where_dnssec_is_required(resolve: Make) -> None:
-    for dnssec in ("off", "opportunistic"):
-        resolver = resolve(cast(DNSSEC, dnssec))
+    relaxed: tuple[DNSSEC, ...] = ("off", "opportunistic")
+    for dnssec in relaxed:
+        resolver = resolve(dnssec)
         assert await resolver.addresses("host.plainzone") == ("2001:db8::1", "192.0.2.1")
         assert await resolver.txt("_acme-challenge.host.plainzone") == (b"proof",)
         assert (await resolver.caa("host.plainzone")).found_at == "host.plainzone"

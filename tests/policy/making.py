@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ca_core.csr import CertificationRequest, read_csr
 from policy.account import Account
-from policy.credential import AccountClaim, BindingClaim, OpenClaim, PasswordClaim, Principal
+from policy.audit import AuditEvent, AuditTag
+from policy.credential import AccountClaim, BindingClaim, CertificateClaim, OpenClaim, PasswordClaim, Principal
+from policy.order import NewOrder, Order, OrderStatus
 from policy.problems import Unauthenticated
-from policy.registration import NewAccount
+from policy.registration import Certificate, NewAccount
 from policy.sealing import Secret
-from tests.conftest import House
+from policy.store import PRODUCT, StoreUnavailable, Unit
+from tests.conftest import ACTOR, House, dns
 
 DER = serialization.Encoding.DER
 SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
@@ -76,3 +85,87 @@ async def acme(house: House, mount: str = "acme/open", product: str = "tls") -> 
     """An ACME account, authenticated."""
     made = await account(house, mount, product)
     return await house.core.ra.authenticate(mount, [AccountClaim(made)], ADDRESS)
+
+
+async def showing(house: House, certificate: Certificate, mount: str = "est/default") -> Principal:
+    """Who shows a client certificate, and nothing else."""
+    return await house.core.ra.authenticate(mount, [CertificateClaim(certificate.der)], ADDRESS)
+
+
+async def enrolled(house: House, principal: Principal, csr: CertificationRequest, **more: Any) -> Certificate:
+    """The certificate that a protocol of one step gives for a request."""
+    order = await house.core.ra.enroll(principal, NewOrder(request=csr, **more))
+    return await house.core.ra.certificate_of(order)
+
+
+async def proven(house: House, principal: Principal, *names: str) -> Order:
+    """An order of an account that has proven its names by challenges."""
+    order = await house.core.ra.place(principal, NewOrder(identifiers=tuple(dns(one) for one in names)))
+    for authorization in order.authorizations:
+        await house.core.ra.answer(principal, authorization, "http-01")
+    order = await house.core.ra.order(principal, order.id)
+    assert order.status is OrderStatus.READY
+    return order
+
+
+async def change_product(house: House, product: str = "tls", **changes: Any) -> None:
+    """Make these changes in the next version of a product."""
+    current = await house.core.store.one(PRODUCT, product)
+    assert current is not None
+    await house.core.administration.apply_product(replace(current, **changes), ACTOR)
+
+
+async def change_validation(house: House, **changes: Any) -> None:
+    """Make these changes in the validation rules of the product "tls"."""
+    current = await house.core.store.one(PRODUCT, "tls")
+    assert current is not None
+    await change_product(house, validation=replace(current.validation, **changes))
+
+
+async def change_names(house: House, **changes: Any) -> None:
+    """Make these changes in the name rules of the product "tls"."""
+    current = await house.core.store.one(PRODUCT, "tls")
+    assert current is not None
+    await change_product(house, names=replace(current.names, **changes))
+
+
+async def events(house: House, tag: AuditTag) -> list[AuditEvent]:
+    """The audit events with this tag, oldest first."""
+    return [event async for _, event in house.core.inventory.audit() if event.tag is tag]
+
+
+def after_judging(house: House, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Awaitable[object]]) -> None:
+    """Have something happen after an order was judged, before its commit 1."""
+    decide = house.fulfilment._decide
+
+    async def decided(*arguments: Any) -> Any:
+        decision = await decide(*arguments)
+        await happens()
+        return decision
+
+    monkeypatch.setattr(house.fulfilment, "_decide", decided)
+
+
+@contextmanager
+def crash_while_signing(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within this, the process ends between the two commits of an issuance."""
+
+    async def die(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as crash:
+        crash.setattr(house.core.ca, "sign", die)
+        with pytest.raises(asyncio.CancelledError):
+            yield
+
+
+@contextmanager
+def full_disk(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within this, the store reads and cannot write."""
+
+    async def fail(_: Unit) -> None:
+        raise StoreUnavailable("disk full")
+
+    with monkeypatch.context() as failure:
+        failure.setattr(house.core.store, "commit", fail)
+        yield

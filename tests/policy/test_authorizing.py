@@ -15,7 +15,7 @@ from policy.order import (
     Order,
     OrderStatus,
 )
-from policy.problems import Malformed, RejectedIdentifier, UnknownOrder, ValidationCAA
+from policy.problems import Malformed, RejectedIdentifier, UnknownOrder, ValidationCAA, ValidationFailed
 from policy.store import PRODUCT
 from policy.validating import ValidationSettings
 from policy.validation.caa import CAARecord, CAASet
@@ -115,6 +115,7 @@ async def test_a_validation_interrupted_by_a_crash_is_resumed_by_its_job(house: 
     assert [job.object for job in jobs] == [f"{order.authorizations[0]}/http-01"]
     gate.set()
     await house.core.validating.resume(order.authorizations[0], "http-01")
+    await settle(house)
     assert (await house.core.ra.order(principal, order.id)).status is OrderStatus.READY
 
 
@@ -139,6 +140,31 @@ async def test_caa_is_checked_again_for_every_name_at_finalize_after_eight_hours
     with pytest.raises(ValidationCAA):
         await house.core.ra.finalize(principal, order.id, request(NAME, "b.example.org"))
     assert sorted(house.caa.asked[asked:]) == ["b.example.org", NAME]
+
+
+async def test_caa_of_many_names_is_checked_again_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred slow look-ups one after the other would outlast any client; a name server that hangs ends with them."""
+    names = [f"n{number}.example.org" for number in range(10)]
+    principal, order = await pending(house, *names)
+    for authorization in order.authorizations:
+        await house.core.ra.answer(principal, authorization, "http-01")
+    house.clock.advance(hours=9)
+    together = asyncio.Barrier(len(names))
+    ask = house.caa.caa
+
+    async def slow(domain: str) -> CAASet:
+        await together.wait()
+        return await ask(domain)
+
+    house.core.validating.settings = replace(house.core.validating.settings, attempt_seconds=0.2)
+    with monkeypatch.context() as hanging:
+        hanging.setattr(house.caa, "caa", lambda domain: asyncio.Event().wait())
+        with pytest.raises(ValidationFailed, match="within"):
+            await house.core.ra.finalize(principal, order.id, request(*names))
+    house.core.validating.settings = replace(house.core.validating.settings, attempt_seconds=10.0)
+    monkeypatch.setattr(house.caa, "caa", slow)
+    done = await house.core.ra.finalize(principal, order.id, request(*names))
+    assert done.status is OrderStatus.VALID
 
 
 async def test_fresh_caa_is_not_asked_again(house: House) -> None:

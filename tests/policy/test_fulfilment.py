@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ca_core.issuance import IssuanceToken, IssuedCertificate, Receipt
-from ca_core.problems import Unavailable
+from ca_core.problems import Internal, Unavailable
 from policy.audit import AuditTag
 from policy.order import NewOrder, Order, OrderKind, OrderStatus
 from policy.problems import (
@@ -268,9 +268,7 @@ async def test_a_store_that_fails_at_commit_1_issues_nothing(house: House, monke
     assert (await house.core.ra.order(principal, order.id)).status is OrderStatus.READY
 
 
-async def test_a_key_that_is_away_leaves_the_order_to_recovery(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_key_that_is_away_leaves_the_order_to_recovery(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     principal, order = await placed(house)
 
     async def away(token: IssuanceToken, receipt: Receipt) -> IssuedCertificate:
@@ -284,13 +282,13 @@ async def test_a_key_that_is_away_leaves_the_order_to_recovery(
     assert (await house.core.ra.order(principal, order.id)).status is OrderStatus.VALID
 
 
-async def test_a_key_that_cannot_sign_voids_the_serial_and_ends_the_order(
+async def test_a_fault_that_nobody_can_mend_voids_the_serial_and_ends_the_order(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     principal, order = await placed(house)
 
     async def broken(token: IssuanceToken, receipt: Receipt) -> IssuedCertificate:
-        raise BadPublicKey("the key cannot do this")
+        raise Internal("it will never be signed")
 
     monkeypatch.setattr(house.core.ca, "sign", broken)
     ended = await house.core.ra.finalize(principal, order.id, request(NAME))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.limits import MAX_KEYS, Limit, Limits
+from policy.limits import MAX_KEYS, ROOM, Limit, Limits
 from policy.problems import RateLimited
 from policy.replay import NonceWindow
 from policy.sealing import SealBroken, Sealing, Secret
@@ -32,6 +32,36 @@ def test_limits_keep_bounded_memory() -> None:
     for number in range(MAX_KEYS + 10):
         limits.take("x", str(number), "things")
     assert len(limits._arrival) <= MAX_KEYS
+
+
+def test_limits_that_are_full_make_room_for_many() -> None:
+    """Making room costs a look at all keys: once in so many takes, not at each; those used up most are kept."""
+    limits = Limits({"x": Limit(2, 1000)}, lambda: 0.0)
+    for _ in range(2):
+        limits.take("x", "0", "things")
+    for number in range(1, MAX_KEYS + 1):
+        limits.take("x", str(number), "things")
+    assert len(limits._arrival) == MAX_KEYS - ROOM + 1
+    with pytest.raises(RateLimited):
+        limits.take("x", "0", "things")
+
+
+def test_addresses_of_one_ipv6_subnet_count_as_one() -> None:
+    """Whoever has one of them has them all; the IPv4 address in a mapped one is that address."""
+    limits = Limits({"new_accounts_per_address": Limit(1, 10), "x": Limit(1, 10)}, lambda: 0.0)
+
+    def take(address: str) -> None:
+        limits.take("new_accounts_per_address", address, "new accounts")
+
+    take("2001:db8::1")
+    take("2001:db8:0:1::1")
+    take("192.0.2.1")
+    take("192.0.2.2")
+    for address in ("2001:db8::ffff", "2001:0db8:0:1::2", "::ffff:192.0.2.1"):
+        with pytest.raises(RateLimited):
+            take(address)
+    limits.take("x", "2001:db8::1", "things")
+    limits.take("x", "2001:db8::2", "things")
 
 
 @pytest.mark.parametrize("text", ["0/1h", "5", "x/1h", "5/1w", ""])

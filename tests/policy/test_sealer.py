@@ -6,11 +6,17 @@ import hashlib
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.audit import Frontier, leaf_hash, node_hash
+from ca_core.clock import FixedClock
+from ca_core.keystores.software import SoftwareKey
+from gateway.store import open_store
+from policy.audit import AuditEvent, AuditTag, Checkpoint, Frontier, leaf_hash, node_hash
 from policy.order import NewOrder
+from policy.sealer import Sealer
+from policy.store import CHECKPOINT, Unit
 from tests.conftest import House
 from tests.policy.making import est, request
 
@@ -49,6 +55,25 @@ async def test_an_untouched_log_is_whole(sealed: House) -> None:
     assert found.problems == []
     assert found.sealed == found.events > 10
     assert await sealed.core.sealer.seal() is None  # nothing new to sign
+
+
+async def test_an_empty_log_has_nothing_to_seal(clock: FixedClock) -> None:
+    """Nor does a checkpoint of it, should there be one, make the events after it suspicious."""
+    store = await open_store("sqlite://", clock=clock)
+    signer = SoftwareKey(ed25519.Ed25519PrivateKey.generate())
+    sealer = Sealer(store, signer, clock)
+    assert await sealer.seal() is None
+    assert await store.one(CHECKPOINT) is None
+    unit = Unit()
+    unit.checkpoint(Checkpoint(0, Frontier().root(), (), clock(), "", b""))
+    await store.commit(unit)
+    for _ in range(3):
+        unit = Unit()
+        unit.audit(AuditEvent(AuditTag.SERVER_STARTED, clock(), "system:server", "process:1"))
+        await store.commit(unit)
+    assert await sealer.seal() is not None
+    assert (await sealer.verify()).problems == []
+    await store.close()
 
 
 @pytest.mark.parametrize(

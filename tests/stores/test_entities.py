@@ -167,7 +167,7 @@ def ids(orders: list[Order]) -> set[str]:
 
 
 async def test_open_orders(store: SQLiteStore) -> None:
-    """Those that have not ended, by credential and owner; those whose time is over; those that are stuck."""
+    """Those that have not ended, by credential and owner; those whose time is over."""
     made = {status: values.order(id=OrderId(status.value), status=status) for status in OrderStatus}
     await store.commit(inserting(*made.values()))
     still_open = {"draft", "pending", "ready", "held"}
@@ -179,8 +179,6 @@ async def test_open_orders(store: SQLiteStore) -> None:
     # Only the outcome of signing ends what is in processing.
     expired = await store.many(interface.ORDERS_EXPIRED, now + 86400, 10)
     assert ids(expired) == still_open
-    assert ids(await store.many(interface.ORDERS_STUCK, now + 1, 10)) == {"processing"}
-    assert await store.many(interface.ORDERS_STUCK, now, 10) == []
 
 
 async def test_replaced_certificate(store: SQLiteStore) -> None:

@@ -90,6 +90,18 @@ async def test_labels_are_those_of_the_files(store: SoftwareKeyStore) -> None:
     assert store.labels() == ("issuing", "ocsp")
 
 
+async def test_deleted_key_is_gone(store: SoftwareKeyStore) -> None:
+    """From the directory and from memory; deleting it again is no mistake."""
+    await store.create("ocsp", "ec-p256")
+    await store.delete("ocsp")
+    await store.delete("ocsp")
+    assert store.labels() == ()
+    with pytest.raises(KeyNotFound):
+        await store.load("ocsp")
+    with pytest.raises(ValueError, match="not a key label"):
+        await store.delete("../root")
+
+
 @pytest.mark.parametrize("label", ["", "../root", "a/b", ".hidden", "Upper", "a" * 101, "a\n"])
 async def test_label_cannot_leave_the_directory(store: SoftwareKeyStore, label: str) -> None:
     """A label is a file name and nothing more."""

@@ -1,6 +1,7 @@
 """acmetool (Debian), which knows no external account binding: at the open directory.
 
-Between reading an authorization and asking how it went it waits ten seconds, whatever the server says.
+Between reading an authorization and asking how it went it waits ten seconds, whatever the server says. Its command
+`revoke` only notes the wish: what would carry it out is commented out in 0.2.2 (storageops/reconcile.go).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Acmetool:
         self.folder = folder
         self.hooks = folder / "hooks"
         self.hooks.mkdir()
+        self.configure("rsa")
         # Beside the port it is told it always tries port 80 of all addresses, and writes to /run/acme: here it has no
         # right to the one, and a /run of its own.
         why = "acmetool listens on port 80 of all addresses where it may"
@@ -74,9 +76,8 @@ def acmetool(gate: Gate, tmp_path: Path) -> Acmetool:
     return Acmetool(gate, tmp_path, located("acmetool"))
 
 
-def test_http01_and_revocation(acmetool: Acmetool, gate: Gate) -> None:
-    """acmetool answers http-01 itself, keeps what it has, and revokes by the account. RSA, its default."""
-    acmetool.configure("rsa")
+def test_http01(acmetool: Acmetool, gate: Gate) -> None:
+    """acmetool answers http-01 itself, and keeps what it has. RSA, its default."""
     name = "www.acmetool.example"
     said = acmetool("want", name)
     assert said.status == 0, said.text
@@ -86,9 +87,7 @@ def test_http01_and_revocation(acmetool: Acmetool, gate: Gate) -> None:
     said = acmetool("reconcile")
     assert said.status == 0, said.text
     assert certificates_of(acmetool.live(name)) == [certificate]
-    said = acmetool("revoke", acmetool.live(name).resolve().parent.name)
-    assert said.status == 0, said.text
-    assert gate.show(serial_of(certificate))["status"] == "revoked"
+    assert gate.show(serial_of(certificate))["status"] == "valid"
 
 
 def test_wildcard_by_dns01(acmetool: Acmetool, names: Names) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import ssl
@@ -223,21 +224,22 @@ async def test_the_same_ca_and_another_name_is_not_enough(
     assert names["eu-1"].asked == []
 
 
-async def test_without_a_certificate_or_with_old_tls_there_is_no_connection(here: Installation) -> None:
-    import asyncio
-
-    address = here.addresses[0]
-    port = int(address.url.rpartition(":")[2])
-    for prepare in (lambda one: None, lambda one: setattr(one, "maximum_version", ssl.TLSVersion.TLSv1_2)):
-        context = ssl.create_default_context(cafile=str(here.folder / "perspective-ca.pem"))
-        prepare(context)
-        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-            try:
-                writer.write(b"POST /mpic/v1/validate HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-                await reader.readexactly(1)
-            finally:
-                writer.transport.abort()
+@pytest.mark.parametrize(("certificate", "newest"), [(False, "TLSv1_3"), (True, "TLSv1_2")])
+async def test_without_a_certificate_or_with_old_tls_there_is_no_connection(
+    here: Installation, certificate: bool, newest: str
+) -> None:
+    context = ssl.create_default_context(cafile=str(here.folder / "perspective-ca.pem"))
+    context.maximum_version = ssl.TLSVersion[newest]
+    if certificate:
+        context.load_cert_chain(here.folder / "coordinator.pem", here.folder / "coordinator.key")
+    port = int(here.addresses[0].url.rpartition(":")[2])
+    with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        try:
+            writer.write(b"POST /mpic/v1/validate HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+            await reader.readexactly(1)
+        finally:
+            writer.transport.abort()
 
 
 async def test_a_perspective_of_another_ca_is_not_believed(here: Installation, tmp_path: Path) -> None:
