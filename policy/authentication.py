@@ -77,9 +77,11 @@ class Authentication:
         if any(other.credential.id != first.credential.id for other in principals[1:]):
             raise Unauthenticated("the password and the certificate belong to different credentials")
         await self.check_usable(first.credential, mount, address)
+        if len(principals) == 1:
+            return first
         shown = next((one for one in principals if one.certificate_der is not None), first)
         # A password beside the certificate makes it more than a certificate that renews itself.
-        return replace(shown, renewal_only=shown.renewal_only and len(principals) == 1)
+        return replace(shown, renewal_only=False)
 
     async def check_usable(self, credential: Credential, mount: Mount, address: str) -> None:
         """That a proven credential may be used here and now. Raises Forbidden."""

@@ -12,6 +12,7 @@ is the identical certificate (policy/recovery.py).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -21,7 +22,7 @@ import structlog
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
-from ca_core.csr import CertificationRequest
+from ca_core.csr import CertificationRequest, read_csr
 from ca_core.issuance import Decision, IssuanceRequest, IssuedCertificate, Prepared
 from ca_core.issuer import SignatureMismatch
 from ca_core.ledger import IssuanceStage, serial_hex
@@ -58,14 +59,13 @@ from policy.revocation import CASCADE_JOB
 from policy.rules import Case, Judged, judge
 from policy.rules.approval import needs_approval
 from policy.rules.standard import ON_CERTIFICATE, ON_REQUEST
-from policy.sealing import fingerprint
 from policy.store import (
-    ACCOUNT_KEY_IN_USE,
+    CERTIFICATE,
     CREDENTIAL,
-    KEY_BLOCKED,
     ORDER,
     Conflict,
     Store,
+    StoredCertificate,
     StoreUnavailable,
     Unit,
     stored_certificate,
@@ -73,6 +73,9 @@ from policy.store import (
 )
 
 _encode = msgspec.json.encode
+
+RECENT_CERTIFICATES = 1000
+"""Certificates kept for the download that follows: their rows never change, so they cannot be stale."""
 _log = structlog.get_logger("certgate.fulfilment")
 
 
@@ -92,6 +95,19 @@ class Fulfilment:
         self._ca = ca
         self._authorizing = authorizing
         self._clock = clock
+        self._recent: OrderedDict[str, tuple[StoredCertificate, bytes]] = OrderedDict()
+
+    async def certificate(self, serial: str) -> tuple[StoredCertificate, bytes] | None:
+        """A certificate by serial (hex); one that was issued here just now is not read from the store again."""
+        known = self._recent.get(serial)
+        if known is not None:
+            return known
+        return await self._store.one(CERTIFICATE, serial)
+
+    def _remember(self, stored: StoredCertificate, der: bytes) -> None:
+        self._recent[stored.serial] = stored, der
+        if len(self._recent) > RECENT_CERTIFICATES:
+            self._recent.popitem(last=False)
 
     # ----------------------------------------------------------------- the way of every order
 
@@ -119,8 +135,8 @@ class Fulfilment:
             unit.audit(placed)
         why_held = needs_approval(Case(product, principal.credential, order.identifiers))
         if why_held:
-            step = Step("approval", "held", why_held)
-            held = advance(order, OrderEvent.HOLD, now, request=request, trace=(*order.trace, *trace, step))
+            whole = (*order.trace, *trace, Step("approval", "held", why_held))
+            held = advance(order, OrderEvent.HOLD, now, csr=request.der, key_type=request.key_type, trace=whole)
             self._write(unit, held, fresh)
             unit.audit(_event(AuditTag.ORDER_HELD, now, str(principal.requester), order, {"why": why_held}))
             try:
@@ -134,31 +150,26 @@ class Fulfilment:
     async def approve(self, order: Order, approver: str) -> Order:
         """Issue a held order, after judging it again. Raises what the rules object to now, NotReady."""
         credential = await self._store.one(CREDENTIAL, order.credential)
-        if order.status is not OrderStatus.HELD or order.request is None or credential is None:
+        if order.status is not OrderStatus.HELD or order.csr is None or credential is None:
             raise NotReady(f'the order is "{order.status}": there is nothing to approve')
         if order.expires <= self._clock():
             raise NotReady("the order expired before anybody decided: it has to be placed anew")
         product = await self._catalogue.product_version(order.product, order.product_version)
-        trace, prepared = await self._decide(credential, order, product, order.request)
+        # Possession of the key was proven when the order was held; the bytes are the same.
+        request = read_csr(order.csr, verify=False)
+        trace, prepared = await self._decide(credential, order, product, request)
         unit = Unit()
-        self._guard(unit, credential, order, order.request, self._clock(), fresh=False)
+        self._guard(unit, credential, order, request, self._clock(), fresh=False)
         unit.audit(_event(AuditTag.ORDER_APPROVED, self._clock(), approver, order, {}))
         step = Step("approval", "approved", f"by {approver}")
-        return await self._issue(
-            unit, order, OrderEvent.APPROVE, order.request, prepared, (*trace, step), approver, False
-        )
+        return await self._issue(unit, order, OrderEvent.APPROVE, request, prepared, (*trace, step), approver, False)
 
     def _again(self, order: Order, request: CertificationRequest) -> Order:
         """The same request for an order that is under way or done is the client asking again: it gets the order."""
-        if (
-            order.request is not None
-            and order.request.der == request.der
-            and order.status
-            in (
-                OrderStatus.PROCESSING,
-                OrderStatus.VALID,
-                OrderStatus.HELD,
-            )
+        if order.csr == request.der and order.status in (
+            OrderStatus.PROCESSING,
+            OrderStatus.VALID,
+            OrderStatus.HELD,
         ):
             return order
         owed = "" if order.status is not OrderStatus.PENDING else ": authorizations are still owed"
@@ -173,19 +184,12 @@ class Fulfilment:
             raise UnknownProduct(f'the product "{order.product}" cannot be ordered here any more')
         authorizations = await self._authorizing.read(order.authorizations)
         await self._authorizing.check_caa_again(authorizations)
-        digest = fingerprint(request.spki)
-        account_key = None
-        if credential.type is CredentialType.ACME:
-            account_key = await self._store.one(ACCOUNT_KEY_IN_USE, digest)
-        blocked = await self._store.one(KEY_BLOCKED, digest)
         case = Case(
             product=product,
             credential=credential,
             identifiers=order.identifiers,
             group=await self._catalogue.group(credential.group),
             request=request,
-            account_key=account_key is True,
-            key_blocked=blocked is True,
             proven=_proven(authorizations, self._clock()),
         )
         steps = judge(case, ON_REQUEST)
@@ -243,7 +247,9 @@ class Fulfilment:
         fresh: bool,
     ) -> Order:
         now = self._clock()
-        processing = advance(order, event, now, request=request, trace=(*order.trace, *trace))
+        processing = advance(
+            order, event, now, csr=request.der, key_type=request.key_type, trace=(*order.trace, *trace)
+        )
         decision = Decision(order.id, prepared.digest, _encode(trace))
         token = self._ca.reserve(prepared, decision, unit)
         self._write(unit, processing, fresh)
@@ -298,6 +304,7 @@ class Fulfilment:
             return await self._stored(order)
         except StoreUnavailable:
             return order
+        self._remember(stored, issued.der)
         return valid
 
     # ----------------------------------------------------------------- when it does not go straight
@@ -354,7 +361,10 @@ GUARD_PROBLEMS: dict[str, tuple[type[Problem], str]] = {
     "order_reference": (OrderConflict, "the same request is being served already: ask again"),
     "authorizations_valid": (Forbidden, "an authorization of the order is not valid any more"),
     "certificate_valid": (Forbidden, "the certificate that is to be renewed is not valid any more"),
-    "not_account_key": (BadCSR, "the public key of the request is the key of an ACME account: use another"),
+    "not_account_key": (
+        BadCSR,
+        "the public key is the key of an ACME account: use a key pair of its own",
+    ),
     "not_replaced": (AlreadyReplaced, "the certificate named by replaces has a successor already"),
     "issuance_order": (OrderConflict, "the order is being served already: ask again"),
 }

@@ -81,7 +81,8 @@ class Limits:
         excess = len(kept) - (MAX_KEYS - ROOM)
         if excess > 0:
             # Not the oldest: a flood of new keys would free exactly those that have used up most.
-            for key in sorted(kept, key=kept.__getitem__)[:excess]:
+            nearest = sorted(kept.values())[excess - 1]
+            for key in [key for key, arrival in kept.items() if arrival <= nearest][:excess]:
                 del kept[key]
         self._arrival = kept
 

@@ -94,7 +94,7 @@ class Recovery:
 
     async def _finish(self, issuance: Issuance) -> bool:
         order = await self._store.one(ORDER, issuance.order)
-        if order is None or order.status is not OrderStatus.PROCESSING or order.request is None:
+        if order is None or order.status is not OrderStatus.PROCESSING or order.key_type is None:
             # A key of the service's own (it makes a new one), never an order: those are reserved with their status.
             return await self._void_orphan(issuance)
         try:
@@ -106,7 +106,7 @@ class Recovery:
         else:
             detail = {"order": order.id}
             note = AuditEvent(AuditTag.ISSUANCE_RESUMED, self._clock(), ACTOR, f"issuance:{issuance.id}", detail)
-            ended = await self._fulfilment.record(order, issued, order.request.key_type, ACTOR, note)
+            ended = await self._fulfilment.record(order, issued, order.key_type, ACTOR, note)
         return ended.status in TERMINAL
 
     async def _void_orphan(self, issuance: Issuance) -> bool:

@@ -51,7 +51,6 @@ from policy.sealing import Sealing, fingerprint
 from policy.store import (
     ACCOUNT_BY_KEY,
     AUTHORIZATION,
-    CERTIFICATE,
     CERTIFICATE_STATUS,
     ORDER,
     ORDERS_OF_OWNER,
@@ -338,14 +337,14 @@ class RegistrationAuthority:
 
     async def certificate(self, principal: Principal, serial: str) -> Certificate:
         """A certificate of this principal's, by serial (hex). Raises UnknownCertificate."""
-        found = await self._store.one(CERTIFICATE, serial)
+        found = await self._parts.fulfilment.certificate(serial)
         if found is None or found[0].owner != principal.owner:
             raise UnknownCertificate("there is no such certificate")
         return self._certificate(*found)
 
     async def certificate_of(self, order: Order) -> Certificate:
         """The certificate of a `valid` order. Raises UnknownCertificate."""
-        found = await self._store.one(CERTIFICATE, order.serial or "")
+        found = await self._parts.fulfilment.certificate(order.serial or "")
         if found is None:
             raise UnknownCertificate("the order has no certificate")
         return self._certificate(*found)

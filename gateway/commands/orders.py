@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ca_core.csr import read_csr
 from ca_core.names import subject_text
 from gateway.commands.plain import event_value, moment, page_size
 from policy.order import Authorization, Order, OrderStatus, StoredProblem
@@ -48,9 +49,9 @@ def _problem(problem: StoredProblem | None) -> dict[str, Any] | None:
 
 
 def _request(order: Order) -> dict[str, Any] | None:
-    request = order.request
-    if request is None:
+    if order.csr is None:
         return None
+    request = read_csr(order.csr, verify=False)
     return {
         "format": str(request.format),
         "key_type": request.key_type,

@@ -158,9 +158,6 @@ SELECT body FROM accounts WHERE id = ?1;
 -- name: account_by_key
 SELECT body FROM accounts WHERE mount = ?1 AND thumbprint = ?2;
 
--- name: account_key_in_use
-SELECT EXISTS (SELECT 1 FROM accounts WHERE spki_sha256 = ?1);
-
 -- name: accounts_of_credential
 SELECT body FROM accounts WHERE credential = ?1 AND id > ?2 ORDER BY id LIMIT ?3;
 
@@ -423,9 +420,6 @@ ON CONFLICT (issuer_id, shard) DO UPDATE SET
     number = excluded.number, der = excluded.der,
     this_update = excluded.this_update, next_update = excluded.next_update
 WHERE excluded.number > crls.number;
-
--- name: key_blocked
-SELECT EXISTS (SELECT 1 FROM blocked_keys WHERE spki_sha256 = ?1);
 
 -- name: key_not_blocked
 SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM blocked_keys WHERE spki_sha256 = ?1);

@@ -43,9 +43,6 @@ class Case:
     group: Group | None = None
     request: CertificationRequest | None = None
     judged: Judged | None = None
-    account_key: bool = False
-    """Whether the public key is the key of an ACME account (RFC 8555 section 11.1)."""
-    key_blocked: bool = False
     proven: frozenset[Identifier] = field(default_factory=frozenset)
     """Identifiers ("*." included) that valid authorizations prove at this moment."""
 

@@ -1,4 +1,4 @@
-"""Key type, quality and reuse. What had to be looked up (account keys, blocked keys) reaches the rules as values."""
+"""Key type and quality. Whether the key is blocked, or an account's, is a guard of commit 1 (policy/fulfilment.py)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ca_core.keycheck import check_key
 from policy.order import Step
-from policy.problems import BadCSR, BadPublicKey, Problem
+from policy.problems import BadPublicKey, Problem
 from policy.rules import Case
 
 
@@ -21,11 +21,3 @@ def good_key(case: Case) -> Iterator[Step | Problem]:
         yield problem
     else:
         yield Step("key", "good", request.key_type)
-
-
-def own_key(case: Case) -> Iterator[Step | Problem]:
-    """The key is neither blocked nor the key of an ACME account (RFC 8555 section 11.1)."""
-    if case.key_blocked:
-        yield BadPublicKey("this public key was reported as compromised and is blocked: make a new key pair")
-    if case.account_key:
-        yield BadCSR("the public key of the request is the key of an ACME account: use a key pair of its own")

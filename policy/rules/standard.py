@@ -5,12 +5,12 @@ from __future__ import annotations
 from policy.rules import Rule
 from policy.rules.content import final_content, named, no_authority, requested_names
 from policy.rules.identifiers import granted_identifiers, proven_identifiers
-from policy.rules.keys import good_key, own_key
+from policy.rules.keys import good_key
 
 AT_PLACING: tuple[Rule, ...] = (named, granted_identifiers)
 """Judged when an order is written down: identifiers and product are known."""
 
-ON_REQUEST: tuple[Rule, ...] = (requested_names, no_authority, good_key, own_key)
+ON_REQUEST: tuple[Rule, ...] = (requested_names, no_authority, good_key)
 """Judged when the certification request is there: a mistake leaves the order `ready` for a better one."""
 
 ON_CERTIFICATE: tuple[Rule, ...] = (named, granted_identifiers, proven_identifiers, final_content)

@@ -116,8 +116,6 @@ ACCOUNT = Query("account_get", 1, _account)
 """id"""
 ACCOUNT_BY_KEY = Query("account_by_key", 2, _account)
 """mount, thumbprint"""
-ACCOUNT_KEY_IN_USE = Query("account_key_in_use", 1, lambda row: bool(row[0]))
-"""SHA-256 of an SPKI: whether any account, of whatever mount or status, has it"""
 ACCOUNTS_OF_CREDENTIAL = Query("accounts_of_credential", 3, _account)
 """credential, after (id), limit"""
 CREDENTIAL = Query("credential_get", 1, _credential)
@@ -168,8 +166,6 @@ ISSUANCES_OPEN_AFTER = Query("issuances_open_after", 2, _issuance)
 """after (id), limit: the same, page by page"""
 ISSUANCE_OF_ORDER = Query("issuance_of_order", 1, _issuance)
 """order id: the open one"""
-KEY_BLOCKED = Query("key_blocked", 1, lambda row: bool(row[0]))
-"""SHA-256 of the SPKI (hex)"""
 AUTHORITIES = Query("authorities_all", 0, _body(StoredAuthority))
 """in the order in which they were made"""
 SERVICE_KEYS = Query("service_keys_all", 0, _body(ServiceKey))

@@ -21,7 +21,7 @@ failed=()
 # program:package. apache2-bin has the program and all its modules without the service that package apache2 starts.
 debian_programs=(
     dehydrated:dehydrated uacme:uacme acmetool:acmetool acme-tiny:acme-tiny caddy:caddy apache2:apache2-bin
-    ruby:ruby nginx:nginx haproxy:haproxy openssl:openssl curl:curl pebble-challtestsrv:pebble
+    ruby:ruby nginx:nginx haproxy:haproxy socat:socat openssl:openssl curl:curl pebble-challtestsrv:pebble
 )
 
 have() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" > /dev/null 2>&1; }

@@ -107,7 +107,7 @@ async def test_a_request_that_was_read_before_its_twin_was_done_gives_no_second_
         await gate.wait()
         return decision
 
-    house.fulfilment._decide = slow  # type: ignore[method-assign]
+    house.fulfilment._decide = slow  # type: ignore[assignment,method-assign]
     late = asyncio.create_task(house.core.ra.enroll(principal, new))
     await asyncio.sleep(0.05)
     house.fulfilment._decide = decide  # type: ignore[method-assign]

@@ -232,7 +232,7 @@ async def test_the_last_use_serves_every_repetition_of_one_request(house: House)
 
 
 async def test_a_reference_does_not_give_back_a_certificate_that_was_revoked(house: House) -> None:
-    """Asking again gets neither the revoked certificate nor, with the same key, a new one."""
+    """Who repeats a request gets neither the revoked certificate nor a new one for the same key."""
     principal = await est(house)
     new = NewOrder(request=request(NAME), reference="r1")
     order = await house.core.ra.enroll(principal, new)

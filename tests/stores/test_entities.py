@@ -15,7 +15,6 @@ from policy.credential import CredentialState, CredentialType
 from policy.ids import AuthorizationId, CredentialId, OrderId
 from policy.order import AuthorizationStatus, Order, OrderStatus
 from policy.product import ProductState
-from policy.sealing import fingerprint
 from policy.store import Conflict, Entity, Query
 from tests.stores import values
 from tests.stores.values import NOW, at, inserting, saving
@@ -222,8 +221,6 @@ async def test_accounts(store: SQLiteStore) -> None:
     one = made[0]
     assert await store.one(interface.ACCOUNT_BY_KEY, one.mount, one.thumbprint) == one
     assert await store.one(interface.ACCOUNT_BY_KEY, "acme/other", one.thumbprint) is None
-    assert await store.one(interface.ACCOUNT_KEY_IN_USE, fingerprint(one.spki)) is True
-    assert await store.one(interface.ACCOUNT_KEY_IN_USE, fingerprint(b"none")) is False
     assert await pages(store, interface.ACCOUNTS_OF_CREDENTIAL, "c1") == made
 
 

@@ -18,7 +18,6 @@ from policy.audit import AuditTag, Checkpoint, leaf, read_leaf
 from policy.credential import CredentialState
 from policy.ids import CredentialId
 from policy.product import ProductState
-from policy.sealing import fingerprint
 from policy.store import Conflict, Unit
 from tests.stores import values
 from tests.stores.values import NOW, at, inserting, saving
@@ -98,13 +97,11 @@ async def test_account_product_and_mount(store: SQLiteStore) -> None:
 async def test_blocked_key(store: SQLiteStore) -> None:
     """A key is blocked for good, also when it is blocked twice."""
     assert await holds(store, lambda unit: unit.key_not_blocked(b"key"))
-    assert await store.one(interface.KEY_BLOCKED, fingerprint(b"key")) is False
     for _ in range(2):
         unit = Unit()
         unit.block_key(b"key", "stolen", NOW)
         await store.commit(unit)
     assert not await holds(store, lambda unit: unit.key_not_blocked(b"key"))
-    assert await store.one(interface.KEY_BLOCKED, fingerprint(b"key")) is True
 
 
 async def test_one_issuance_per_order(store: SQLiteStore) -> None:

@@ -77,6 +77,7 @@ _ALL = (
     Client("ruby-acme-client", "ruby", "Debian", _RUBY),
     Client("nginx", "nginx", "Debian", ("-v",)),
     Client("HAProxy", "haproxy", "Debian", ("-v",)),
+    Client("socat", "socat", "Debian", ("-V",)),
     Client("acme-client of npm", "node/node_modules/acme-client", "npm", _NODE, required=False),
     Client("lego", "go/bin/lego", "built by go", ("--version",), required=False),
 )

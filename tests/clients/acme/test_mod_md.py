@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,12 +134,12 @@ class Apache:
 
 
 @pytest.fixture
-def apache(gate: Gate, tmp_path: Path) -> Apache:
-    # Apache's children are another user than root: they have to reach the folder.
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp") and os.access(folder, os.W_OK):
-            folder.chmod(folder.stat().st_mode | 0o711)
-    return Apache(gate, tmp_path, located("Apache mod_md"))
+def apache(gate: Gate) -> Iterator[Apache]:
+    program = located("Apache mod_md")
+    with tempfile.TemporaryDirectory(prefix="certgate-apache-") as folder:
+        # Started by root, Apache's children are somebody else, and mod_md works in them.
+        Path(folder).chmod(0o711)
+        yield Apache(gate, Path(folder), program)
 
 
 @pytest.mark.parametrize("method", ["http-01", "tls-alpn-01"])

@@ -209,7 +209,8 @@ class SmallRA:
                 created=NOON,
                 updated=NOON,
                 expires=NOON + timedelta(days=7),
-                request=new.request,
+                csr=new.request.der,
+                key_type=new.request.key_type,
                 reference=new.reference,
                 serial=serial,
             )
