@@ -63,9 +63,7 @@ def _lints(sets: tuple[str, ...]) -> tuple[Lint, ...]:
     return tuple(item for name in sets for item in LINT_SETS[name])
 
 
-def check_lints(
-    tbs: bytes, issuer: Issuer | None, sets: tuple[str, ...]
-) -> tuple[LintSubject, tuple[Finding, ...]]:
+def check_lints(tbs: bytes, issuer: Issuer | None, sets: tuple[str, ...]) -> tuple[LintSubject, tuple[Finding, ...]]:
     """Parse the to-be-signed bytes once and lint them; the parsed form and what was found.
 
     Raises Internal for an error: a template of ours made what must not be signed.
@@ -164,9 +162,7 @@ class CertificateAuthority:
         settled = settle(request, issuer.facts, now)
         serial = new_serial(settled.not_after, int(now.timestamp() * 1000), self._random)
         shard = issuer.shard_of(serial)
-        tbs = to_be_signed(
-            compiled, settled, spki=request.spki, key_type=request.key_type, serial=serial, shard=shard
-        )
+        tbs = to_be_signed(compiled, settled, spki=request.spki, key_type=request.key_type, serial=serial, shard=shard)
         read, findings = check_lints(tbs, issuer, profile.lint_sets)
         return Prepared(
             issuer_id=issuer.id,

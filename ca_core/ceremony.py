@@ -166,9 +166,7 @@ async def issue_service_certificate(
     if validity is not None:
         start = max(now - timedelta(seconds=profile.backdate_seconds), issuer.not_before)
         not_after = start + validity - timedelta(seconds=1)
-    request = IssuanceRequest(
-        issuer.name, profile, signer_spki, key_type, subject, names, not_after=not_after
-    )
+    request = IssuanceRequest(issuer.name, profile, signer_spki, key_type, subject, names, not_after=not_after)
     return await _certify(request, issuer.facts, issuer.signer, issuer, now, random)
 
 

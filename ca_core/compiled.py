@@ -95,15 +95,11 @@ def shared_extensions(profile: CertificateProfile, facts: IssuerFacts, key_type:
 
     Raises ValueError when the profile has key usages and a key of this type can serve none of them.
     """
-    extensions: list[tuple[x509.ExtensionType, bool]] = [
-        (x509.AuthorityKeyIdentifier(facts.key_id, None, None), False)
-    ]
+    extensions: list[tuple[x509.ExtensionType, bool]] = [(x509.AuthorityKeyIdentifier(facts.key_id, None, None), False)]
     if profile.key_usage:
         usages = usable_key_usage(profile.key_usage, key_type)
         if not usages:
-            raise ValueError(
-                f"profile {profile.name}: a key of type {key_type} can serve no usage of the profile"
-            )
+            raise ValueError(f"profile {profile.name}: a key of type {key_type} can serve no usage of the profile")
         extensions.append((_key_usage(usages), True))
     if profile.extended_key_usage:
         dotted = (EXTENDED_KEY_USAGES.get(usage, usage) for usage in profile.extended_key_usage)
@@ -149,9 +145,7 @@ def compile_profile(profile: CertificateProfile, issuer_facts: IssuerFacts) -> C
             expected.append((_distribution_points(issuer_facts.crl_url(0)), False))
         found = [(extension.value, extension.critical) for extension in sample.extensions]
         if found != expected or sample.issuer.public_bytes() != issuer_facts.name_der:
-            raise ValueError(
-                f"profile {profile.name}: the compiled extensions do not read back as they were meant"
-            )
+            raise ValueError(f"profile {profile.name}: the compiled extensions do not read back as they were meant")
     return compiled
 
 

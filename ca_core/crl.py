@@ -105,9 +105,7 @@ def distribution_point(url: str, *, ca_certificates: bool = False) -> bytes:
     2 i).
     """
     full_name = der.tlv(0xA0, der.tlv(0x86, url.encode("ascii")))
-    only = (
-        b"\x82\x01\xff" if ca_certificates else b"\x81\x01\xff"
-    )  # onlyContainsCACerts, onlyContainsUserCerts
+    only = b"\x82\x01\xff" if ca_certificates else b"\x81\x01\xff"  # onlyContainsCACerts, onlyContainsUserCerts
     return der.sequence(der.tlv(0xA0, full_name), only)
 
 

@@ -81,9 +81,7 @@ def object_identifier(dotted: str) -> bytes:
 
 def generalized_time(at: datetime) -> bytes:
     """GeneralizedTime in UTC without fractions (RFC 5280 section 4.1.2.5.2)."""
-    return b"\x18\x0f" + (
-        b"%04d%02d%02d%02d%02d%02dZ" % (at.year, at.month, at.day, at.hour, at.minute, at.second)
-    )
+    return b"\x18\x0f" + (b"%04d%02d%02d%02d%02d%02dZ" % (at.year, at.month, at.day, at.hour, at.minute, at.second))
 
 
 def time(at: datetime) -> bytes:

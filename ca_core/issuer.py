@@ -165,13 +165,7 @@ class Issuer:
         url = urlsplit(self.status_url)
         # Not https: whoever checks the certificate of that very server would go round in circles
         # (RFC 5280 section 8).
-        if (
-            url.scheme != "http"
-            or not url.netloc
-            or self.status_url.endswith("/")
-            or url.query
-            or url.fragment
-        ):
+        if url.scheme != "http" or not url.netloc or self.status_url.endswith("/") or url.query or url.fragment:
             raise ValueError(
                 f'"{self.status_url}" is not a plain http URL without query and without a slash at its end'
             )

@@ -136,9 +136,7 @@ def issuer_keys(issuer: x509.Certificate) -> tuple[tuple[str, bytes, bytes], ...
     """The keys under which queries about an issuer's certificates come, one per hash (section 4.1.1)."""
     name = issuer.subject.public_bytes()
     bits = public_key_bits(issuer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-    return tuple(
-        (hash_name, make(name).digest(), make(bits).digest()) for hash_name, (_, make) in _HASHES.items()
-    )
+    return tuple((hash_name, make(name).digest(), make(bits).digest()) for hash_name, (_, make) in _HASHES.items())
 
 
 class Responder:
@@ -192,9 +190,7 @@ class Responder:
             query, status, produced_at=produced_at, this_update=this_update, next_update=next_update
         )
         signature = await self._signer.sign(tbs)
-        basic = der.sequence(
-            tbs, self._signer.algorithm.identifier_der, der.bit_string(signature), self._certificates
-        )
+        basic = der.sequence(tbs, self._signer.algorithm.identifier_der, der.bit_string(signature), self._certificates)
         response = der.tlv(0xA0, der.sequence(_BASIC, der.octet_string(basic)))
         return der.sequence(b"\x0a\x01\x00", response)
 
@@ -214,9 +210,7 @@ class Responder:
             der.generalized_time(this_update),
             der.tlv(0xA0, der.generalized_time(min(next_update, self.not_after))),
         )
-        return der.sequence(
-            self._id, der.generalized_time(produced_at), der.sequence(single), _echo(query.nonce)
-        )
+        return der.sequence(self._id, der.generalized_time(produced_at), der.sequence(single), _echo(query.nonce))
 
 
 def _echo(nonce: bytes | None) -> bytes:

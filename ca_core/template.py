@@ -150,17 +150,13 @@ def validity(request: IssuanceRequest, facts: IssuerFacts, now: datetime) -> tup
             not_before = min(max(not_before, not_after - longest), now)
         _check_length(profile, not_before, not_after, now)
         if not_after > facts.not_after:
-            raise BadCSR(
-                f"notAfter {_moment(not_after)} is asked for; the issuing CA ends {_moment(facts.not_after)}"
-            )
+            raise BadCSR(f"notAfter {_moment(not_after)} is asked for; the issuing CA ends {_moment(facts.not_after)}")
     if not_after < max(not_before, now):
         raise Unavailable("the issuing CA is at the end of its validity", issuer=request.issuer)
     return not_before, not_after
 
 
-def _check_length(
-    profile: CertificateProfile, not_before: datetime, not_after: datetime, now: datetime
-) -> None:
+def _check_length(profile: CertificateProfile, not_before: datetime, not_after: datetime, now: datetime) -> None:
     if not_after < max(not_before, now):
         raise BadCSR(f"notAfter {_moment(not_after)} lies before notBefore or in the past")
     seconds = int((not_after - not_before + _SECOND).total_seconds())

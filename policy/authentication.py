@@ -7,9 +7,11 @@ not tell which credentials exist. What is proven but may not be used now is said
 from __future__ import annotations
 
 import asyncio
+import hmac
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 import argon2
@@ -49,6 +51,9 @@ _SAID = {
     CredentialState.EXPIRED: "has expired",
 }
 
+REMEMBERED = timedelta(seconds=1)
+MAX_REMEMBERED = 10_000
+
 ARGON2_AT_ONCE = 2
 """Slow hashes computed at the same time: each takes 100 ms of a core, and anybody may ask for one."""
 
@@ -64,6 +69,7 @@ class Authentication:
         self._hasher = argon2.PasswordHasher()
         self._slow = asyncio.Semaphore(ARGON2_AT_ONCE)
         self._nobody = sealing.hash(Secret(b"nobody"))
+        self._known: dict[tuple[str, str, int, str], tuple[int, datetime, Principal]] = {}
 
     async def authenticate(self, mount: Mount, claims: Sequence[Claim], address: str) -> Principal:
         """What these claims prove. All of them must be good and speak for one credential.
@@ -72,6 +78,28 @@ class Authentication:
         """
         if not claims:
             raise Unauthenticated("authentication is needed: no credential was shown")
+        if len(claims) == 1 and isinstance(claims[0], AccountClaim):
+            return await self._same_account(mount, claims[0], address)
+        return await self._authenticate(mount, claims, address)
+
+    async def _same_account(self, mount: Mount, claim: AccountClaim, address: str) -> Principal:
+        """What was found for this account and address holds until the configuration epoch, or for a moment.
+
+        An ACME client asks six times per certificate. Whatever is revoked, suspended or deactivated raises the epoch;
+        the moment is for what only the clock knows (a credential's beginning and end).
+        """
+        key = (mount.key, claim.account.id, claim.account.version, address)
+        epoch, now = self._store.configuration_epoch, self._clock()
+        known = self._known.get(key)
+        if known is not None and known[0] == epoch and known[1] <= now < known[1] + REMEMBERED:
+            return known[2]
+        principal = await self._authenticate(mount, (claim,), address)
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known[key] = (epoch, now, principal)
+        return principal
+
+    async def _authenticate(self, mount: Mount, claims: Sequence[Claim], address: str) -> Principal:
         principals = [await self._one(mount, claim, address) for claim in claims]
         first = principals[0]
         if any(other.credential.id != first.credential.id for other in principals[1:]):
@@ -160,17 +188,15 @@ class Authentication:
 
     async def _password_matches(self, password: Secret, secrets: tuple[StoredSecret, ...]) -> bool:
         now = self._clock()
-        hashed = self._sealing.hash(password)
+        hashed = self._sealing.hash(password)  # also for a name that does not exist: like work
         found = False
         for secret in secrets:
             if secret.expires is not None and secret.expires <= now:
                 continue
             if secret.form is SecretForm.HMAC:
-                found |= self._sealing.matches(password, secret.value)
+                found |= hmac.compare_digest(hashed, secret.value)
             elif secret.form is SecretForm.ARGON2ID:
                 found |= await self._argon2(password, secret.value)
-        if not secrets:
-            found = hashed == b""  # like work for a name that does not exist
         return found
 
     async def _argon2(self, password: Secret, stored: bytes) -> bool:

@@ -143,6 +143,8 @@ class Authorizing:
         when time is over.
         """
         due = await self._caa_due(authorizations)
+        if not due:
+            return
         seconds = self._validating.settings.attempt_seconds
         try:
             async with asyncio.timeout(seconds):

@@ -55,7 +55,7 @@ from policy.problems import (
     UnknownProduct,
 )
 from policy.product import Product
-from policy.revocation import CASCADE_JOB
+from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB
 from policy.rules import Case, Judged, judge
 from policy.rules.approval import needs_approval
 from policy.rules.standard import ON_CERTIFICATE, ON_REQUEST
@@ -292,6 +292,8 @@ class Fulfilment:
             "names": [str(name) for name in stored.names],
             "not_after": issued.not_after,
         }
+        # Blocked while this was being signed: the same write finds out, and has it revoked like its siblings.
+        unit.schedule_if_blocked(BLOCKED_KEY_JOB, stored.spki_sha256, now)
         credential = await self._catalogue.credential(order.credential)
         if credential is not None and credential.cascade is not None:
             # Revoked while this was being signed: it is recorded, and revoked like its siblings.

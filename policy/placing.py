@@ -66,8 +66,11 @@ class Placing:
             int(self._clock().timestamp()),
         )
 
-    async def draft(self, principal: Principal, new: NewOrder, unit: Unit) -> Order:
-        """The new order, judged, with its authorizations in the unit; not yet written itself."""
+    async def draft(self, principal: Principal, new: NewOrder, unit: Unit, *, judged: bool = True) -> Order:
+        """The new order with its authorizations in the unit; not yet written itself.
+
+        Judged by the rules of placing, unless it is fulfilled at once, by rules that contain them.
+        """
         self._limits.take("new_orders_per_credential", principal.credential.id, "new orders with this credential")
         if principal.account is not None:
             self._limits.take("new_orders_per_account", principal.account.id, "new orders of this account")
@@ -79,7 +82,7 @@ class Placing:
             identifiers=identifiers,
             group=await self._catalogue.group(principal.credential.group),
         )
-        trace = judge(case, AT_PLACING)
+        trace = judge(case, AT_PLACING) if judged else ()
         self._check_dates(product, new)
         if new.replaces is not None:
             await self._check_replaces(principal, new.replaces, identifiers)

@@ -12,7 +12,7 @@ from policy.authorizing import cancel_open_orders
 from policy.credential import Principal
 from policy.ids import AccountId, new_id
 from policy.limits import Limits
-from policy.problems import Forbidden, OrderConflict, Unauthenticated
+from policy.problems import BadPublicKey, Forbidden, OrderConflict, Unauthenticated
 from policy.sealing import fingerprint
 from policy.store import ACCOUNT_BY_KEY, Conflict, Store, Unit, translate_conflict
 
@@ -64,6 +64,7 @@ class Registering:
         unit = Unit()
         unit.mount_active(principal.mount)
         unit.account_key_fresh(new.spki)
+        unit.key_not_blocked(new.spki)
         unit.credential_spend(principal.credential.id, now)
         unit.insert(account)
         detail = {"credential": account.credential, "mount": account.mount, "thumbprint": account.thumbprint}
@@ -97,7 +98,7 @@ class Registering:
             raise OrderConflict("this key belongs to an account already")
         changed = replace(account, spki=spki, jwk=jwk, thumbprint=thumbprint, version=account.version + 1)
         detail = {"from": fingerprint(account.spki), "to": fingerprint(spki)}
-        return await self._save(principal, changed, AuditTag.ACCOUNT_REKEYED, detail)
+        return await self._save(principal, changed, AuditTag.ACCOUNT_REKEYED, detail, fresh=spki)
 
     async def deactivate(self, principal: Principal) -> Account:
         """The account, deactivated for good; its open orders end with it (RFC 8555 section 7.3.6)."""
@@ -113,8 +114,13 @@ class Registering:
         )
         return saved
 
-    async def _save(self, principal: Principal, account: Account, tag: AuditTag, detail: dict[str, Any]) -> Account:
+    async def _save(
+        self, principal: Principal, account: Account, tag: AuditTag, detail: dict[str, Any], fresh: bytes | None = None
+    ) -> Account:
         unit = Unit()
+        if fresh is not None:
+            unit.account_key_fresh(fresh)
+            unit.key_not_blocked(fresh)
         unit.save(account)
         unit.audit(AuditEvent(tag, self._clock(), str(principal.requester), f"account:{account.id}", detail))
         await self._commit(unit)
@@ -128,6 +134,7 @@ class Registering:
                 conflict,
                 {
                     "mount_active": (Forbidden, "this directory is closed"),
+                    "key_not_blocked": (BadPublicKey, "this public key is blocked as compromised: make a new one"),
                     "account_key_fresh": (Forbidden, "an account with this key was stopped: make a new account key"),
                     "credential_spend": (Forbidden, "the credential is not active, or used up"),
                     "account_thumbprint": (OrderConflict, "this key belongs to an account already"),

@@ -179,7 +179,8 @@ class RegistrationAuthority:
         Forbidden for a credential that may not (any more), OrderConflict when the key has an account already.
         """
         principal = await self.authenticate(mount, claims, address)
-        return await self._parts.registering.register(principal, new)
+        async with self._parts.refusals.noted(principal):
+            return await self._parts.registering.register(principal, new)
 
     async def update_account(
         self, principal: Principal, *, contact: tuple[str, ...] | None = None, agreed: str | None = None
@@ -297,8 +298,11 @@ class RegistrationAuthority:
             raise OrderConflict("enrolling needs a certification request")
         placing = self._parts.placing
         order = await placing.known(principal, new)
-        if order is None:
-            order = await placing.draft(principal, new, Unit())
+        if order is not None:
+            await self._check_still_valid(order)
+        else:
+            # Judged once, on the to-be-signed certificate: it follows at once.
+            order = await placing.draft(principal, new, Unit(), judged=False)
             placed = placed_event(order, new, principal)
             try:
                 order = await self._parts.fulfilment.fulfil(principal, order, new.request, placed=placed)
@@ -310,13 +314,13 @@ class RegistrationAuthority:
         if order.status in (OrderStatus.INVALID, OrderStatus.CANCELLED):
             problem = order.problem
             raise kind_of(problem.kind)(problem.detail) if problem else Forbidden("the order was cancelled")
-        if order.serial is not None:
-            await self._check_still_valid(order.serial)
         return order
 
-    async def _check_still_valid(self, serial: str) -> None:
+    async def _check_still_valid(self, order: Order) -> None:
         """An answer that is asked for again must not be a certificate that was revoked meanwhile."""
-        status = await self._store.one(CERTIFICATE_STATUS, serial)
+        if order.serial is None:
+            return
+        status = await self._store.one(CERTIFICATE_STATUS, order.serial)
         if status is not None and status.state not in (CertificateState.VALID, CertificateState.UNCONFIRMED):
             raise Forbidden("the certificate of this request was revoked: make a new key pair and ask again")
 
@@ -328,9 +332,9 @@ class RegistrationAuthority:
         """
         if new.request is None:
             raise OrderConflict("renewing needs a certification request")
-        stored = await self._parts.renewal.predecessor(principal, new.request, same_names=same_names)
-        kind = OrderKind.RENEW if fingerprint(new.request.spki) == stored.spki_sha256 else OrderKind.REKEY
         async with self._parts.refusals.noted(principal):
+            stored = await self._parts.renewal.predecessor(principal, new.request, same_names=same_names)
+            kind = OrderKind.RENEW if fingerprint(new.request.spki) == stored.spki_sha256 else OrderKind.REKEY
             return await self._enroll(principal, replace(new, kind=kind, predecessor=stored.serial))
 
     # ----------------------------------------------------------------- certificates
@@ -359,7 +363,11 @@ class RegistrationAuthority:
         Allowed to its owner, to an account with valid authorizations for all its names, and to the holder of its
         key. Raises UnknownCertificate, Forbidden, AlreadyRevoked, BadRevocationReason.
         """
-        await self._parts.revocation.revoke_certificate(revoker, certificate, reason)
+        if isinstance(revoker, KeyHolder):
+            await self._parts.revocation.revoke_certificate(revoker, certificate, reason)
+            return
+        async with self._parts.refusals.noted(revoker):
+            await self._parts.revocation.revoke_certificate(revoker, certificate, reason)
 
     async def renewal_window(self, issuer_id: str, serial: str) -> RenewalWindow:
         """When this certificate should be renewed. Raises UnknownCertificate."""

@@ -60,10 +60,6 @@ class Sealing:
         """HMAC-SHA-256 under the pepper: for secrets of ≥ 128 random bits, where a slow hash gains nothing."""
         return hmac.digest(self._pepper, secret.reveal(), "sha256")
 
-    def matches(self, secret: Secret, stored: bytes) -> bool:
-        """Whether this secret has that hash; takes the same time wherever they differ."""
-        return hmac.compare_digest(self.hash(secret), stored)
-
     def seal(self, secret: Secret, context: str) -> bytes:
         """The secret encrypted (AES-256-GCM), bound to a context such as the credential's identifier."""
         nonce = secrets.token_bytes(12)

@@ -29,6 +29,8 @@ class WaitingOrders:
 
     async def read(self, ids: tuple[AuthorizationId, ...]) -> tuple[Authorization, ...]:
         """The authorizations with these ids, in this order. Raises UnknownOrder when one is gone."""
+        if not ids:
+            return ()
         found = {one.id: one for one in await self._store.many(AUTHORIZATIONS, msgspec.json.encode(ids).decode())}
         try:
             return tuple(found[one] for one in ids)

@@ -156,9 +156,7 @@ class SoftwareKeyStore:
         """Make a new key and write it. Raises KeyExists, and ValueError for a bad key type or label."""
         path = self._path(label)
         if key_type not in _CREATE:
-            raise ValueError(
-                f'"{key_type}" is not a key type that is made here; known are {", ".join(_CREATE)}'
-            )
+            raise ValueError(f'"{key_type}" is not a key type that is made here; known are {", ".join(_CREATE)}')
         key = await asyncio.to_thread(self._create, path, key_type)
         self._keys[label] = key
         return key
@@ -191,9 +189,7 @@ class SoftwareKeyStore:
         """The labels of all keys in the directory, sorted."""
         if not self._directory.is_dir():
             return ()
-        return tuple(
-            sorted(path.stem for path in self._directory.glob("*.pem") if _LABEL.fullmatch(path.stem))
-        )
+        return tuple(sorted(path.stem for path in self._directory.glob("*.pem") if _LABEL.fullmatch(path.stem)))
 
     async def _load(self, label: str) -> SoftwareKey:
         key = self._keys.get(label)
@@ -205,9 +201,7 @@ class SoftwareKeyStore:
 
     def _path(self, label: str) -> Path:
         if not _LABEL.fullmatch(label):
-            raise ValueError(
-                f'"{label}" is not a key label: lower-case letters, digits, "." "_" "-", 100 at most'
-            )
+            raise ValueError(f'"{label}" is not a key label: lower-case letters, digits, "." "_" "-", 100 at most')
         return self._directory / f"{label}.pem"
 
     def _create(self, path: Path, key_type: str) -> SoftwareKey:

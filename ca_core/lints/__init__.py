@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 
 from cryptography import x509
 
@@ -92,6 +93,10 @@ def lint(tbs: bytes, issuer: x509.Certificate | None, lints: tuple[Lint, ...]) -
 
 def run(subject: LintSubject, lints: tuple[Lint, ...]) -> tuple[Finding, ...]:
     """Run lints over a certificate that is parsed already."""
-    begins = subject.not_before.date()
-    found = [item.check(subject) for item in lints if item.effective <= begins]
-    return tuple([finding for finding in found if finding is not None])
+    return tuple([finding for check in _in_force(lints, subject.not_before.date()) if (finding := check(subject))])
+
+
+@lru_cache(maxsize=256)
+def _in_force(lints: tuple[Lint, ...], day: date) -> tuple[Callable[[LintSubject], Finding | None], ...]:
+    """What is to be checked in certificates of this day."""
+    return tuple(item.check for item in lints if item.effective <= day)

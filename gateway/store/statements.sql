@@ -455,6 +455,13 @@ ON CONFLICT (kind, object) DO UPDATE SET
     due = CASE WHEN lease_until IS NULL THEN min(due, excluded.due) ELSE due END,
     again = CASE WHEN lease_until IS NULL THEN again ELSE min(coalesce(again, excluded.due), excluded.due) END;
 
+-- name: job_schedule_if_blocked
+INSERT INTO jobs (kind, object, due, fence, attempts)
+SELECT ?1, ?2, ?3, 0, 0 FROM blocked_keys WHERE spki_sha256 = ?2
+ON CONFLICT (kind, object) DO UPDATE SET
+    due = CASE WHEN lease_until IS NULL THEN min(due, excluded.due) ELSE due END,
+    again = CASE WHEN lease_until IS NULL THEN again ELSE min(coalesce(again, excluded.due), excluded.due) END;
+
 -- name: job_done
 UPDATE jobs SET due = again, again = NULL, lease_until = NULL, attempts = 0
 WHERE kind = ?1 AND object = ?2 AND fence = ?3 AND lease_until IS NOT NULL;

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from publicsuffixlist import PublicSuffixList
 
-from ca_core.names import Identifier, IdentifierType
+from ca_core.names import Identifier, IdentifierType, read_identifier
 from policy.order import Step
 from policy.problems import Problem, RejectedIdentifier
 from policy.rules import Case
@@ -45,10 +45,24 @@ def check_pattern(pattern: str) -> None:
     kind, divider, value = pattern.partition(":")
     if not divider or kind not in set(IdentifierType):
         raise ValueError(f'"{pattern}" is no pattern: write a type and a value, as in "dns:*.example.org"')
-    if kind == IdentifierType.IP and value != "**":
+    if value == "**":
+        return
+    if kind == IdentifierType.IP:
         ipaddress.ip_network(value, strict=False)
-    if kind == IdentifierType.DNS and value != "**" and "*" in value.removeprefix("*."):
-        raise ValueError(f'"{pattern}": a star stands for the whole first label, or "**" for every name')
+    elif kind == IdentifierType.EMAIL and "@" not in value:
+        _normal(pattern, "dns", value)
+    else:
+        _normal(pattern, kind, value)
+
+
+def _normal(pattern: str, kind: str, value: str) -> None:
+    """A pattern is compared with normal forms, so one that is not in normal form would never match."""
+    try:
+        read = read_identifier(kind, value)
+    except Problem as problem:
+        raise ValueError(f'"{pattern}": {problem.detail}') from problem
+    if read.value != value:
+        raise ValueError(f'"{pattern}" can never match: write "{read.value}"')
 
 
 def covered(patterns: Iterable[str], identifier: Identifier) -> bool:

@@ -232,6 +232,10 @@ class Unit:
         """Have a job done at `due`, or earlier when it is due earlier already."""
         self.write("job_schedule", kind, of, epoch_seconds(due))
 
+    def schedule_if_blocked(self, kind: str, spki_sha256: str, due: datetime) -> None:
+        """As schedule, but only when this key is blocked."""
+        self.write("job_schedule_if_blocked", kind, spki_sha256, epoch_seconds(due))
+
     def job_done(self, job: Job) -> None:
         """Remove a job, if its lease is still ours."""
         self.must("job_done", job.kind, job.object, job.fence)

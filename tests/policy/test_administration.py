@@ -30,7 +30,7 @@ NAME = "a.certgate.test"
         pytest.param({"profile": replace(TLS_PROFILE, lint_sets=("nonsense",))}, "nonsense", id="lints"),
         pytest.param({"names": NameRules(allowed=("ip:10.0.0.0/99",))}, "10.0.0.0/99", id="network"),
         pytest.param({"names": NameRules(allowed=("example.org",))}, "dns:", id="allowed without a type"),
-        pytest.param({"names": NameRules(denied=("dns:a*.example.org",))}, "star", id="denied with an inner star"),
+        pytest.param({"names": NameRules(denied=("dns:a*.example.org",))}, "character", id="denied with an inner star"),
         pytest.param({"names": NameRules(common_name="(")}, "tls", id="common name"),
         pytest.param({"validation": ValidationRules(trusted=("host:example.org",))}, "host", id="trusted"),
     ],

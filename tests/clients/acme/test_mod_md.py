@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +20,11 @@ from tests.clients.gate import Gate, Names, names_of, run, serial_of, wait_until
 
 pytestmark = [pytest.mark.client, pytest.mark.usefixtures("names")]
 
+# Started by root, Apache's children are somebody else, and mod_md works in them.
+USER = "User nobody\nGroup nogroup" if os.geteuid() == 0 else ""
 MODULES = Path("/usr/lib/apache2/modules")
 CONFIGURATION = """ServerName apache.example
+{user}
 ServerRoot {folder}
 PidFile {folder}/apache.pid
 ErrorLog {folder}/error.log
@@ -74,9 +79,10 @@ class Apache:
             folder=self.folder,
             http=self.gate.http01_port,
             https=self.gate.tlsalpn01_port,
+            user=USER,
             modules=modules,
             path=MODULES,
-            root=self.gate.root,
+            root=shutil.copy(self.gate.root, self.folder / "root.pem"),
             directory=acme["directory"],
             options="\n".join((f"MDExternalAccountBinding {acme['kid']} {acme['hmac_key']}", *options)),
             name=names[0],
@@ -137,7 +143,6 @@ class Apache:
 def apache(gate: Gate) -> Iterator[Apache]:
     program = located("Apache mod_md")
     with tempfile.TemporaryDirectory(prefix="certgate-apache-") as folder:
-        # Started by root, Apache's children are somebody else, and mod_md works in them.
         Path(folder).chmod(0o711)
         yield Apache(gate, Path(folder), program)
 
