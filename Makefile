@@ -41,6 +41,7 @@ static: $(VENV)/.tests
 
 ## clients: the whole matrix of real clients
 clients: $(VENV)/.tests debian
+	PYTHON=$(PYTHON) tests/clients/install.sh
 	$(BIN)/python -m pytest tests/clients -m client
 
 ## crash: kill the server ROUNDS times under load and look whether anything acknowledged is lost
@@ -69,7 +70,7 @@ LOCK := pyproject.toml - --extra speed --universal --python-version 3.11 --gener
 
 ## clean: remove what was set up and built, never a state
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find $(STATIC) conf -name __pycache__ -type d -prune -exec rm -rf {} +
 
 debian:

@@ -7,7 +7,7 @@ swept but what lies in the past. Limits of this kind live in the process that ow
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -75,6 +75,22 @@ class Limits:
         if len(self._arrival) >= MAX_KEYS:
             self._drop(now)
         self._arrival[(name, key)] = arrival + step
+
+    def has(self, name: str) -> bool:
+        """Whether there is a limit of this name, so that nobody prepares keys in vain."""
+        return name in self._limits
+
+    def take_all(self, name: str, keys: Iterable[str], what: str, *, count: bool = True) -> None:
+        """Count one of each key, or of none. Raises RateLimited for the first one that is too many."""
+        keys = tuple(keys)
+        for key in keys:
+            self.take(name, key, f"{what} {key}", count=False)
+        for key in keys if count else ():
+            self.take(name, key, f"{what} {key}")
+
+    def forget(self, name: str, key: str) -> None:
+        """Begin to count anew."""
+        self._arrival.pop((name, key), None)
 
     def _drop(self, now: float) -> None:
         kept = {key: arrival for key, arrival in self._arrival.items() if arrival > now}

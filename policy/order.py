@@ -62,6 +62,8 @@ class OrderEvent(StrEnum):
     """The request is judged and recorded; signing begins."""
     HOLD = "hold"
     """The rules want a person to decide."""
+    GRANT = "grant"
+    """A person agreed before there was a request: the client's next order may be issued."""
     APPROVE = "approve"
     """A person agreed; signing begins."""
     ISSUE = "issue"
@@ -86,6 +88,7 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderEvent], OrderStatus] = {
     (_S.READY, _E.FAIL): _S.INVALID,
     (_S.READY, _E.CANCEL): _S.CANCELLED,
     (_S.HELD, _E.APPROVE): _S.PROCESSING,
+    (_S.HELD, _E.GRANT): _S.PENDING,
     (_S.HELD, _E.FAIL): _S.INVALID,
     (_S.HELD, _E.CANCEL): _S.CANCELLED,
     # Nothing leaves `processing` but the outcome of signing.
@@ -95,6 +98,10 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderEvent], OrderStatus] = {
 
 TERMINAL = frozenset({OrderStatus.VALID, OrderStatus.INVALID, OrderStatus.CANCELLED})
 OPEN = frozenset(OrderStatus) - TERMINAL
+
+
+TICKET_PREFIX = "ticket:"
+"""How the references of orders begin that were opened as a question to a person."""
 
 
 class OrderKind(StrEnum):
@@ -155,6 +162,10 @@ class NewOrder:
     replaces: str | None = None
     predecessor: str | None = None
     """The serial (hex) of the certificate whose holder renews it here; it has to be valid when this one is signed."""
+    ancestors: Mapping[Identifier, str] = field(default_factory=dict)
+    """The domain above an identifier whose control the client would rather prove (RFC 9444 section 4.1)."""
+    preauthorized: bool = False
+    """Whether authorizations that were made before any order count (RFC 8555 section 7.4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +206,13 @@ class Order:
     serial: str | None = None
     problem: StoredProblem | None = None
     trace: tuple[Step, ...] = ()
+    approved: str | None = None
+    """Who agreed before there was a request; `None` where nobody had to, or the order was held with its request."""
+
+    @property
+    def ticket(self) -> bool:
+        """Whether this is, or began as, the question to a person whether the account may have these names."""
+        return self.reference is not None and self.reference.startswith(TICKET_PREFIX)
 
 
 def advance(order: Order, event: OrderEvent, at: datetime, **changes: Any) -> Order:
@@ -266,6 +284,22 @@ class Authorization:
     """The product whose validation rules apply; a proof is reused for orders of the same product only."""
     version: int = 1
     caa_checked: datetime | None = None
+    subdomains: bool = False
+    """Whether it stands for every name below the identifier, too (RFC 9444)."""
+    requested: bool = False
+    """Whether it was made by itself, not for an order: such a proof serves every order while it lasts."""
+    domain: str | None = None
+    """The pre-validated domain of the group that is the proof."""
+
+    def covers(self, identifier: Identifier) -> bool:
+        """Whether this is about the identifier ("*." included), itself or as a name below."""
+        if identifier.type is not self.identifier.type:
+            return False
+        if identifier.base == self.identifier.value and identifier.wildcard == self.wildcard:
+            return True
+        if not self.subdomains:
+            return False
+        return identifier.base == self.identifier.value or identifier.base.endswith("." + self.identifier.value)
 
     def at(self, now: datetime) -> AuthorizationStatus:
         """The status as it counts now: what has expired is neither pending nor valid any more."""

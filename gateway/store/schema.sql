@@ -54,7 +54,6 @@ CREATE INDEX order_owner ON orders (owner);
 -- Open orders are few beside those that ended: what only concerns them has small indexes of its own. The condition
 -- is no NOT IN, for which SQLite builds a table of the three values at every write of every index.
 CREATE INDEX order_open_owner ON orders (owner, status) WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled';
-CREATE INDEX order_open_credential ON orders (credential) WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled';
 CREATE INDEX order_open_expires ON orders (expires) WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled';
 
 CREATE TABLE authorizations (
@@ -113,6 +112,15 @@ CREATE UNIQUE INDEX account_thumbprint ON accounts (mount, thumbprint);
 CREATE INDEX account_spki ON accounts (spki_sha256);
 CREATE INDEX account_credential ON accounts (credential, id);
 
+-- Names that an account may not order for now, because their validation went on failing.
+CREATE TABLE pauses (
+    owner TEXT NOT NULL,
+    type TEXT NOT NULL,
+    value TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (owner, type, value)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,
     active INTEGER NOT NULL,
@@ -132,6 +140,14 @@ CREATE TABLE organisations (
     version INTEGER NOT NULL,
     body TEXT NOT NULL
 ) STRICT;
+
+-- Domains whose control a group has proven once for all its orders.
+CREATE TABLE domains (
+    group_name TEXT NOT NULL,
+    name TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (group_name, name)
+) STRICT, WITHOUT ROWID;
 
 -- ------------------------------------------------------------------ what may be had, and where
 
@@ -170,18 +186,17 @@ CREATE TABLE service_keys (
 
 -- ------------------------------------------------------------------ issuance and certificates
 
+-- Intents to sign that are not finished, and those that are void. A signed one leaves: its certificate says
+-- everything that it said, and a table that stays small costs no pages in a commit.
 CREATE TABLE issuances (
-    seq INTEGER NOT NULL PRIMARY KEY,
-    id TEXT NOT NULL,
+    id TEXT NOT NULL PRIMARY KEY,
     order_id TEXT NOT NULL,
     stage TEXT NOT NULL,
-    body TEXT
+    body TEXT NOT NULL
 ) STRICT;
 
-CREATE UNIQUE INDEX issuance_id ON issuances (id);
 -- What the service issues for itself has no order.
 CREATE UNIQUE INDEX issuance_order ON issuances (order_id) WHERE stage <> 'void' AND order_id <> '';
-CREATE INDEX issuance_open ON issuances (id) WHERE stage NOT IN ('signed', 'void');
 
 CREATE TABLE certificates (
     seq INTEGER NOT NULL PRIMARY KEY,
@@ -198,6 +213,8 @@ CREATE TABLE certificates (
 CREATE UNIQUE INDEX certificate_serial ON certificates (serial);
 CREATE UNIQUE INDEX certificate_order ON certificates (order_id) WHERE order_id <> '';
 CREATE INDEX certificate_credential ON certificates (credential);
+-- Keys in the order of issuance: new ones go to its end, and a search for one reads this and not the certificates.
+CREATE INDEX certificate_key ON certificates (seq, json_extract(body, '$.spki_sha256'));
 
 -- The current state of each certificate, narrow so that certificates themselves are only ever inserted.
 CREATE TABLE certificate_status (
@@ -223,6 +240,12 @@ CREATE TABLE certificate_events (
     at INTEGER NOT NULL,
     invalidity_date INTEGER,
     PRIMARY KEY (serial, seq)
+) STRICT, WITHOUT ROWID;
+
+-- What has to be renewed before its time (RFC 9773): a certificate, or all of a product that were there by then.
+CREATE TABLE demands (
+    object TEXT NOT NULL PRIMARY KEY,
+    body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE crls (

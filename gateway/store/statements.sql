@@ -25,6 +25,11 @@ SELECT body FROM orders
 WHERE owner = ?1 AND seq > CASE WHEN ?2 = '' THEN 0 ELSE (SELECT seq FROM orders WHERE id = ?2) END
 ORDER BY seq LIMIT ?3;
 
+-- name: orders_of_owner_newest
+SELECT body FROM orders
+WHERE owner = ?1 AND seq < CASE WHEN ?2 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM orders WHERE id = ?2) END
+ORDER BY seq DESC LIMIT ?3;
+
 -- name: orders_page (search)
 -- Open orders are found by their own small index; the rest is read from the newest one on. The conditions on
 -- parameters alone are tested before a branch reads anything.
@@ -46,7 +51,7 @@ WHERE expires <= ?1 AND status <> 'valid' AND status <> 'invalid' AND status <> 
 ORDER BY expires LIMIT ?2;
 
 -- name: orders_open_of_credential
-SELECT body FROM orders
+SELECT body FROM orders INDEXED BY order_open_expires
 WHERE credential = ?1 AND status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled'
     AND status <> 'processing'
 ORDER BY seq LIMIT ?2;
@@ -120,6 +125,11 @@ SELECT body FROM authorizations
 WHERE owner = ?1 AND type = ?2 AND value = ?3 AND wildcard = ?4 AND status = 'valid' AND expires >= ?5
 ORDER BY expires DESC LIMIT 20;
 
+-- name: authorization_covering
+SELECT a.body FROM json_each(?2) AS wanted CROSS JOIN authorizations AS a
+WHERE a.owner = ?1 AND a.type = 'dns' AND a.value = wanted.value AND a.status = 'valid' AND a.expires >= ?3
+ORDER BY wanted.key, a.expires DESC LIMIT 50;
+
 -- name: authorizations_valid
 SELECT 1 WHERE NOT EXISTS (
     SELECT 1 FROM json_each(?1) AS wanted
@@ -141,8 +151,12 @@ SELECT 1 WHERE NOT EXISTS (
 );
 
 -- name: certificates_by_key (search)
--- Without an index: it is asked only after a key was found to be compromised.
-SELECT body FROM certificates WHERE json_extract(body, '$.spki_sha256') = ?1;
+SELECT body FROM certificates INDEXED BY certificate_key WHERE json_extract(body, '$.spki_sha256') = ?1;
+
+-- name: key_certified (search)
+SELECT EXISTS (
+    SELECT 1 FROM certificates INDEXED BY certificate_key WHERE json_extract(body, '$.spki_sha256') = ?1
+);
 
 -- name: authorization_insert
 INSERT INTO authorizations (id, owner, type, value, wildcard, status, expires, version, body)
@@ -160,6 +174,24 @@ SELECT body FROM accounts WHERE mount = ?1 AND thumbprint = ?2;
 
 -- name: accounts_of_credential
 SELECT body FROM accounts WHERE credential = ?1 AND id > ?2 ORDER BY id LIMIT ?3;
+
+-- name: accounts_page (search)
+SELECT body FROM accounts
+WHERE id > ?5
+    AND (?1 = '' OR mount = ?1)
+    AND (?2 = '' OR credential = ?2)
+    AND (?3 = '' OR status = ?3)
+    AND (?4 = '' OR instr(lower(id || ' ' || thumbprint || ' ' || (body ->> '$.contact')), lower(?4)) > 0)
+ORDER BY id LIMIT ?6;
+
+-- name: pauses_of_owner
+SELECT body FROM pauses WHERE owner = ?1 ORDER BY type, value;
+
+-- name: pause_put
+INSERT INTO pauses (owner, type, value, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (owner, type, value) DO NOTHING;
+
+-- name: pause_remove
+DELETE FROM pauses WHERE owner = ?1 AND type = ?2 AND value = ?3;
 
 -- name: account_insert
 INSERT INTO accounts (id, mount, credential, status, thumbprint, spki_sha256, version, body)
@@ -250,6 +282,19 @@ INSERT INTO groups (name, active, version, body) VALUES (?1, ?2, ?3, ?4);
 -- name: group_save
 UPDATE groups SET active = ?2, version = ?3, body = ?4 WHERE name = ?1 AND version = ?3 - 1;
 
+-- name: domains_of_group
+SELECT body FROM domains WHERE group_name = ?1 ORDER BY name;
+
+-- name: domains_all
+SELECT body FROM domains ORDER BY group_name, name;
+
+-- name: domain_put
+INSERT INTO domains (group_name, name, body) VALUES (?1, ?2, ?3)
+ON CONFLICT (group_name, name) DO UPDATE SET body = excluded.body;
+
+-- name: domain_remove
+DELETE FROM domains WHERE group_name = ?1 AND name = ?2;
+
 -- name: organisation_get
 SELECT body FROM organisations WHERE name = ?1;
 
@@ -318,25 +363,26 @@ UPDATE service_keys SET version = ?3, body = ?4 WHERE purpose = ?1 AND issuer = 
 
 -- name: issuances_open
 SELECT json_set(body, '$.stage', stage) FROM issuances
-WHERE stage NOT IN ('signed', 'void')
+WHERE stage <> 'void'
 ORDER BY id LIMIT ?1;
 
 -- name: issuances_open_after
 SELECT json_set(body, '$.stage', stage) FROM issuances
-WHERE stage NOT IN ('signed', 'void') AND id > ?1
+WHERE stage <> 'void' AND id > ?1
 ORDER BY id LIMIT ?2;
 
 -- name: issuance_of_order
 SELECT json_set(body, '$.stage', stage) FROM issuances
-WHERE order_id = ?1 AND stage <> 'void' AND order_id <> '' AND +stage <> 'signed';
+WHERE order_id = ?1 AND stage <> 'void' AND order_id <> '';
 
 -- name: issuance_insert
 INSERT INTO issuances (id, order_id, stage, body) VALUES (?1, ?2, ?3, ?4);
 
--- name: issuance_finish
--- A signed certificate says everything that its intent said; a void intent is kept to be looked into.
-UPDATE issuances SET stage = ?2, body = CASE WHEN ?2 = 'signed' THEN NULL ELSE body END
-WHERE id = ?1 AND stage NOT IN ('signed', 'void');
+-- name: issuance_signed
+DELETE FROM issuances WHERE id = ?1 AND stage <> 'void';
+
+-- name: issuance_stage
+UPDATE issuances SET stage = ?2 WHERE id = ?1 AND stage <> 'void';
 
 -- name: certificate_get
 SELECT body, der FROM certificates WHERE serial = ?1;
@@ -399,6 +445,18 @@ SELECT
     issuer_id, state, reason, at, invalidity_date
 FROM certificate_status
 WHERE serial = ?1 AND issuer_id = ?2;
+
+-- name: demands_on
+SELECT body FROM demands WHERE object = ?1 OR object = ?2;
+
+-- name: demands_all
+SELECT body FROM demands ORDER BY object;
+
+-- name: demand_put
+INSERT INTO demands (object, body) VALUES (?1, ?2) ON CONFLICT (object) DO UPDATE SET body = excluded.body;
+
+-- name: demand_remove
+DELETE FROM demands WHERE object = ?1;
 
 -- name: certificates_unaudited (search)
 SELECT c.serial FROM certificates AS c

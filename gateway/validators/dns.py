@@ -40,6 +40,10 @@ MAX_QUESTIONS = 16
 MAX_EXCHANGES = 100
 """Exchanges at one time, each with a socket; more of them wait. Their queries together still fit the receive
 buffer that a name server on Linux has by default; what is lost there costs a second try."""
+AHEAD_SECONDS = 2.0
+"""How long addresses that came along with a CAA look-up may wait for the connection that they were asked for."""
+MAX_AHEAD = 1000
+"""Names whose addresses wait like that; beyond, the oldest are asked for anew."""
 
 DNSSEC = Literal["off", "opportunistic", "required"]
 """What is demanded of answers: nothing; nothing, yet the resolver is asked to say; or that they are authenticated."""
@@ -67,6 +71,7 @@ class Resolver:
         self._timeout = timeout_seconds
         self._attempts = max(attempts, len(self._servers))
         self._cache = _Cache(cache_entries)
+        self._ahead: dict[str, tuple[float, list[Answer | Failure]]] = {}
         self._free = asyncio.Semaphore(MAX_EXCHANGES)
 
     async def addresses(self, name: str) -> tuple[str, ...]:
@@ -74,10 +79,9 @@ class Resolver:
 
         When one of the two questions fails, the addresses of the other are used.
         """
-        wire = _to_wire(name)
-        results = await self._ask(
-            [write_question(wire, RecordType.AAAA), write_question(wire, RecordType.A)],
-        )
+        results = self._taken_ahead(name.lower())
+        if results is None:
+            results = await self._ask(_address_questions(_to_wire(name)))
         found = [to_address(data) for result in results if isinstance(result, Answer) for data in result.records]
         if found:
             return tuple(found)
@@ -98,18 +102,26 @@ class Resolver:
             raise _no_such_name(name)
         return result.records
 
-    async def caa(self, domain: str) -> CAASet:
+    def _taken_ahead(self, name: str) -> list[Answer | Failure] | None:
+        """What a CAA look-up learned of the addresses of this name a moment ago; each serves one connection."""
+        at, results = self._ahead.pop(name, (0.0, None))
+        return results if results is not None and asyncio.get_running_loop().time() - at <= AHEAD_SECONDS else None
+
+    async def caa(self, domain: str, *, addresses: bool = False) -> CAASet:
         """The first CAA set from `domain` upwards, the root left out (RFC 8659 section 3). Raises
         ValidationDNS.
 
-        The name itself is always asked; answers about its parents are remembered for as long as they said.
+        The name itself is always asked; answers about its parents are remembered for as long as they said. With
+        `addresses`, a connection to the domain follows: its addresses are asked for in the same exchange.
         """
-        _to_wire(domain)
-        labels = domain.lower().split(".")
+        wire = _to_wire(domain)
+        domain = domain.lower()
+        labels = domain.split(".")
         names = [".".join(labels[depth:]) for depth in range(len(labels))]
+        ahead = _address_questions(wire) if addresses else []
         for first in range(0, len(names), MAX_QUESTIONS):
             level = names[first : first + MAX_QUESTIONS]
-            sets = await self._caa_level(level, fresh=domain.lower())
+            sets = await self._caa_level(level, ahead if first == 0 else [], fresh=domain)
             for name in level:
                 # In order: a failure above the first set found does not matter, one below it does.
                 found = sets[name]
@@ -119,7 +131,9 @@ class Resolver:
                     return found
         return CAASet(None)
 
-    async def _caa_level(self, names: Sequence[str], *, fresh: str) -> dict[str, CAASet | Failure]:
+    async def _caa_level(
+        self, names: Sequence[str], ahead: list[bytes], *, fresh: str
+    ) -> dict[str, CAASet | Failure]:
         now = asyncio.get_running_loop().time()
         sets: dict[str, CAASet | Failure] = {}
         missing = []
@@ -131,7 +145,12 @@ class Resolver:
         if not missing:
             return sets
         questions = [write_question(_to_wire(name), RecordType.CAA) for name in missing]
-        for name, result in zip(missing, await self._ask(questions), strict=True):
+        results = await self._ask(questions + ahead)
+        if ahead:
+            while len(self._ahead) >= MAX_AHEAD:
+                del self._ahead[next(iter(self._ahead))]
+            self._ahead[fresh] = (asyncio.get_running_loop().time(), results[len(missing) :])
+        for name, result in zip(missing, results, strict=False):
             if not isinstance(result, Answer):
                 sets[name] = result
                 continue
@@ -273,6 +292,10 @@ def _settled(result: Answer | Failure, secure: bool) -> Answer | Failure:
         return f"was answered {ResponseCode(result.code).name}"
     except ValueError:
         return f"was answered with response code {result.code}"
+
+
+def _address_questions(wire: bytes) -> list[bytes]:
+    return [write_question(wire, RecordType.AAAA), write_question(wire, RecordType.A)]
 
 
 def _to_wire(name: str) -> bytes:

@@ -81,6 +81,12 @@ def is_public_suffix(domain: str) -> bool:
     return bool(_public_suffixes().publicsuffix(domain) == domain)
 
 
+@lru_cache(maxsize=4096)
+def registered_domain(name: str) -> str:
+    """What somebody registered: the label below the public suffix; a name that has none is its own."""
+    return str(_public_suffixes().privatesuffix(name) or name)
+
+
 def granted_identifiers(case: Case) -> Iterator[Step | Problem]:
     """Every identifier is one that the product, and the group of the credential, may have."""
     rules = case.product.names

@@ -14,10 +14,19 @@ from ca_core.status import CertificateState, RevocationReason
 from policy.account import Account, Group, Organisation, User
 from policy.audit import Checkpoint
 from policy.credential import Credential
+from policy.domain import Domain
 from policy.mount import Mount
 from policy.order import Authorization, Order
 from policy.product import Product
-from policy.store.values import AuditRow, CertificateStatus, ServiceKey, StoredAuthority, StoredCertificate
+from policy.store.values import (
+    AuditRow,
+    CertificateStatus,
+    Demand,
+    Pause,
+    ServiceKey,
+    StoredAuthority,
+    StoredCertificate,
+)
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -94,6 +103,8 @@ ORDER_BY_REFERENCE = Query("order_by_reference", 4, _order)
 """mount, credential, reference, now: open, or within the replay window"""
 ORDERS_OF_OWNER = Query("orders_of_owner", 3, _order)
 """owner, after (id), limit: newest key order does not matter to ACME, stability does"""
+ORDERS_OF_OWNER_NEWEST = Query("orders_of_owner_newest", 3, _order)
+"""owner, after (id of the last), limit: newest first"""
 ORDERS = Query("orders_page", 4, _order)
 """status or "", credential or "", after (id of the last), limit: newest first"""
 ORDERS_EXPIRED = Query("orders_expired", 2, _order)
@@ -110,12 +121,18 @@ AUTHORIZATIONS = Query("authorization_many", 1, _authorization)
 """ids as a JSON array"""
 AUTHORIZATION_REUSABLE = Query("authorization_reusable", 5, _authorization)
 """owner, identifier type, value, wildcard (0/1), valid until at least"""
+AUTHORIZATION_COVERING = Query("authorization_covering", 3, _authorization)
+"""owner, names (DNS) as a JSON array, valid until at least: valid ones for any of the names"""
 ORDERS_OF_AUTHORIZATION = Query("orders_of_authorization", 2, _order)
 """authorization id, limit: pending orders that wait for it"""
 ACCOUNT = Query("account_get", 1, _account)
 """id"""
 ACCOUNT_BY_KEY = Query("account_by_key", 2, _account)
 """mount, thumbprint"""
+ACCOUNTS = Query("accounts_page", 6, _account)
+"""mount or "", credential or "", status or "", text or "", after (id), limit"""
+PAUSES = Query("pauses_of_owner", 1, _body(Pause))
+"""owner"""
 ACCOUNTS_OF_CREDENTIAL = Query("accounts_of_credential", 3, _account)
 """credential, after (id), limit"""
 CREDENTIAL = Query("credential_get", 1, _credential)
@@ -138,6 +155,9 @@ USER = Query("user_get", 1, _body(User))
 USERS = Query("users_all", 0, _body(User))
 GROUP = Query("group_get", 1, _body(Group))
 GROUPS = Query("groups_all", 0, _body(Group))
+DOMAINS_OF_GROUP = Query("domains_of_group", 1, _body(Domain))
+"""group"""
+DOMAINS = Query("domains_all", 0, _body(Domain))
 ORGANISATION = Query("organisation_get", 1, _body(Organisation))
 CERTIFICATE = Query("certificate_get", 1, _certificate_and_der)
 """serial (hex)"""
@@ -149,6 +169,11 @@ CERTIFICATES = Query("certificates_page", 4, _certificate_and_der)
 """credential or "", name text or "", after (serial of the last), limit: newest first"""
 CERTIFICATES_BY_KEY = Query("certificates_by_key", 1, _certificate)
 """SHA-256 of the SPKI (hex)"""
+KEY_CERTIFIED = Query("key_certified", 1, lambda row: bool(row[0]))
+"""SHA-256 of the SPKI (hex): whether any certificate has this key"""
+DEMANDS_ON = Query("demands_on", 2, _body(Demand))
+"""two objects"""
+DEMANDS = Query("demands_all", 0, _body(Demand))
 CERTIFICATES_OF_CREDENTIAL = Query("certificates_of_credential", 3, _certificate)
 """credential, after (serial), limit: those that are neither revoked nor expired"""
 CERTIFICATE_STATUS = Query("certificate_status", 1, _status)

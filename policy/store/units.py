@@ -16,11 +16,12 @@ from ca_core.status import CertificateState
 from policy.account import Account, Group, Organisation, User
 from policy.audit import AuditEvent, Checkpoint, leaf
 from policy.credential import Credential
+from policy.domain import Domain
 from policy.mount import Mount
 from policy.order import Authorization, Order
 from policy.product import Product
 from policy.sealing import fingerprint
-from policy.store.values import Job, ServiceKey, StoredAuthority, StoredCertificate
+from policy.store.values import Demand, Job, Pause, ServiceKey, StoredAuthority, StoredCertificate
 
 Value = str | int | bytes | float | None
 
@@ -151,8 +152,11 @@ class Unit:
         self.write("issuance_insert", issuance.id, issuance.order, issuance.stage, _encode(issuance).decode())
 
     def finish_issuance(self, issuance_id: str, stage: IssuanceStage) -> None:
-        """Move an issuance from reserved to signed or void; a Conflict when somebody else did."""
-        self.must("issuance_finish", issuance_id, stage)
+        """Move an issuance on, or end it as signed or void; a Conflict when somebody else ended it."""
+        if stage is IssuanceStage.SIGNED:
+            self.must("issuance_signed", issuance_id)
+        else:
+            self.must("issuance_stage", issuance_id, stage)
 
     def record(self, certificate: IssuedCertificate) -> None:
         """ca_core's half of commit 2: the issuance is signed; `certificate()` writes the row with the order's facts."""
@@ -223,6 +227,33 @@ class Unit:
     def block_key(self, spki: bytes, reason: str, at: datetime) -> None:
         """Never again a certificate for this public key."""
         self.write("key_block", fingerprint(spki), reason, epoch_seconds(at))
+
+    def pause(self, pause: Pause) -> None:
+        """Let an account order this name no more; one that is there already stays as it is."""
+        identifier = pause.identifier
+        self.write("pause_put", pause.owner, identifier.type, identifier.value, _encode(pause).decode())
+
+    def unpause(self, pause: Pause) -> None:
+        """Let it be ordered again; a Conflict when somebody else did."""
+        self.must("pause_remove", pause.owner, pause.identifier.type, pause.identifier.value)
+
+    def put_domain(self, domain: Domain) -> None:
+        """Write a pre-validated domain of a group, or what is new of it."""
+        self.configuration = True
+        self.write("domain_put", domain.group, domain.name, _encode(domain).decode())
+
+    def remove_domain(self, group: str, name: str) -> None:
+        """Forget a pre-validated domain; a Conflict when there is none."""
+        self.configuration = True
+        self.must("domain_remove", group, name)
+
+    def demand(self, demand: Demand) -> None:
+        """Have certificates renewed before their time; a new demand replaces the one on the same object."""
+        self.write("demand_put", demand.object, _encode(demand).decode())
+
+    def withdraw(self, object: str) -> None:
+        """Take a demand back; a Conflict when there is none."""
+        self.must("demand_remove", object)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a signed checkpoint; one per tree size."""

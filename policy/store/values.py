@@ -82,7 +82,33 @@ class StoredAuthority:
     shards: int
     created: datetime
     transcript: dict[str, str]
+    alternates: tuple[tuple[bytes, ...], ...] = ()
+    """Other chains from this CA up, without roots; each begins with its certificate, or with another one of its key."""
     version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A name that an account may not order for now: its validation failed again and again. `identifier` is a base."""
+
+    owner: str
+    identifier: Identifier
+    at: datetime
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Certificates that have to be renewed before their time (RFC 9773 section 4.2).
+
+    `object` is "certificate:<serial>", or "product:<name>" for all of a product that were there at `at`.
+    """
+
+    object: str
+    at: datetime
+    why: str
+    actor: str
+    explanation_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,9 +56,11 @@ class Validator(Protocol):
 class CAAResolver(Protocol):
     """Finds the CAA records that apply to a domain."""
 
-    async def caa(self, domain: str) -> CAASet:
-        """The first CAA set from `domain` upwards (RFC 8659 section 3). Raises ValidationDNS when a query
-        fails."""
+    async def caa(self, domain: str, *, addresses: bool = False) -> CAASet:
+        """The first CAA set from `domain` upwards (RFC 8659 section 3). Raises ValidationDNS when a query fails.
+
+        `addresses` says that a connection to the domain follows at once, so that both can be asked for together.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""examples/: every file that can run here runs as it is shipped, but for addresses, names and paths; the others are parsed."""
+"""examples/: what can run here runs as it is shipped, but for addresses and paths; the rest is parsed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import hcl2
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # its stubs would be one more package
 from cryptography import x509
 
 from tests.clients.acme.inventory import PATH, located
@@ -90,7 +90,7 @@ class Example:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that another user may enter, as servers that root starts change to one; with a short path for sockets."""
+    """A folder that another user may enter, as servers that root starts become one; its path is short, for sockets."""
     with tempfile.TemporaryDirectory(prefix="certgate-example-") as made:
         Path(made).chmod(0o711)
         yield Path(made)

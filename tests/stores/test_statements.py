@@ -24,6 +24,9 @@ OWN = {"epoch_get", "epoch_raise", "fence_raise", "jobs_due", "jobs_lease"}
 # Small tables by nature: whoever asks for all of them gets all. Open issuances have a partial index.
 WHOLE = {
     "users_all",
+    "domains_all",
+    "demands_all",
+    "key_certified",
     "groups_all",
     "products_current",
     "mounts_all",
@@ -66,6 +69,12 @@ def everything() -> Unit:
     unit.change(revoked, (CertificateState.VALID,))
     unit.publish_crl(PublishedCRL("i1", 0, 1, b"crl", NOW, NOW))
     unit.block_key(b"key", "stolen", NOW)
+    unit.pause(values.PAUSE)
+    unit.unpause(values.PAUSE)
+    unit.put_domain(values.DOMAIN)
+    unit.remove_domain("web", "example.org")
+    unit.demand(values.DEMAND)
+    unit.withdraw(values.DEMAND.object)
     unit.checkpoint(Checkpoint(1, b"r", (b"r",), NOW, "k", b"s"))
     unit.schedule("crl", "i1", NOW)
     unit.schedule_if_blocked("blocked-key", "00", NOW)

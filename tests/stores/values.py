@@ -13,6 +13,7 @@ from ca_core.status import CertificateState, RevocationReason
 from policy.account import Account, AccountStatus, Group, Organisation, User
 from policy.audit import AuditEvent, AuditTag
 from policy.credential import AuthenticationMethod, Credential, CredentialState, CredentialType
+from policy.domain import Domain, DomainScope
 from policy.ids import AccountId, AuthorizationId, CredentialId, OrderId, new_id
 from policy.mount import Mount
 from policy.order import (
@@ -26,7 +27,9 @@ from policy.order import (
 )
 from policy.product import Product
 from policy.store import (
+    Demand,
     Entity,
+    Pause,
     ServiceKey,
     StoredAuthority,
     StoredCertificate,
@@ -45,6 +48,11 @@ def at(**later: float) -> datetime:
 def dns(value: str) -> Identifier:
     """A DNS identifier."""
     return Identifier(IdentifierType.DNS, value)
+
+
+PAUSE = Pause("a1", dns("www.example.org"), NOW, "it failed too often")
+DOMAIN = Domain("example.org", "web", DomainScope.SUBDOMAINS, at(days=90), NOW, "user:ada")
+DEMAND = Demand(f"certificate:{0x40 << 152 | 1:040x}", NOW, "an incident", "user:ada", "https://ca.example/incident")
 
 
 def order(**changes: Any) -> Order:

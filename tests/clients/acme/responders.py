@@ -67,18 +67,18 @@ def alpn_responder(gate: Gate, folder: Path) -> Iterator[None]:
     """Answer tls-alpn-01 (RFC 8737) with the certificate NAME.crt.pem and its NAME.key.pem that lie in the folder."""
 
     def choose(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
-        files = [folder / f"{name}.{kind}.pem" for kind in ("crt", "key")]
-        if not all(path.exists() for path in files):
+        certificate, key = folder / f"{name}.crt.pem", folder / f"{name}.key.pem"
+        if not (certificate.exists() and key.exists()):
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["acme-tls/1"])
-        context.load_cert_chain(*files)
+        context.load_cert_chain(certificate, key)
         connection.context = context
         return None
 
     outer = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     outer.set_alpn_protocols(["acme-tls/1"])
-    outer.sni_callback = choose  # type: ignore[assignment]  # typeshed: SSLSocket and SSLObject in one signature
+    outer.sni_callback = choose
     over = threading.Event()
 
     def serve(listener: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,22 +33,24 @@ class Lego:
         self.folder = folder
         self._program = program
 
-    def __call__(self, action: str, *words: object, stdin: bytes = b"", **environment: str) -> Said:
+    def __call__(
+        self, action: str, *words: object, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+    ) -> Said:
         acme = self.gate.told["acme"]
         return run(
             *(self._program, *action.split(), "--path", self.folder / "p", "--server", acme["directory"]),
             *("--email", "admin@example.org", *words),
             folder=self.folder,
-            environment={"LEGO_CA_CERTIFICATES": self.gate.root, **environment},
+            environment={"LEGO_CA_CERTIFICATES": self.gate.root, **(environment or {})},
             timeout=120,
             stdin=stdin,
         )
 
-    def run(self, *words: object, **environment: str) -> Said:
+    def run(self, *words: object, environment: Mapping[str, str] | None = None) -> Said:
         """Get or renew a certificate; the account is bound by EAB when it is made."""
         acme = self.gate.told["acme"]
         binding = ("--accept-tos", "--eab", "--eab.kid", acme["kid"], "--eab.hmac", acme["hmac_key"])
-        return self("run", *binding, "--no-random-sleep", *words, **environment)
+        return self("run", *binding, "--no-random-sleep", *words, environment=environment)
 
     @property
     def http(self) -> tuple[object, ...]:
@@ -86,9 +89,7 @@ def test_wildcard_by_dns01(lego: Lego, gate: Gate, names: Names) -> None:
     said = lego.run(
         *("--dns", "exec", "--dns.resolvers", f"127.0.0.1:{gate.dns_port}", "--dns.propagation.wait", "1ms"),
         *("--domains", "*.wild.lego.example", "--domains", "wild.lego.example"),
-        EXEC_PATH=str(provider),
-        EXEC_SEQUENCE_INTERVAL="1",
-        EXEC_POLLING_INTERVAL="1",
+        environment={"EXEC_PATH": str(provider), "EXEC_SEQUENCE_INTERVAL": "1", "EXEC_POLLING_INTERVAL": "1"},
     )
     assert said.status == 0, said.text
     assert names_of(lego.certificate("*.wild.lego.example")) == {"*.wild.lego.example", "wild.lego.example"}
