@@ -161,7 +161,8 @@ def read_csr(der: bytes, *, verify: bool = True) -> CertificationRequest:
         wanted = _read_attributes(info.attributes or [])
     except ValueError as exc:
         raise BadCSR("the content of the certification request is not that of PKCS #10 (RFC 2986)") from exc
-    if info.version != 0:
+    # ruby-acme-client 2.0.9 writes version 3; the structure is the one of version 1, the only one there is.
+    if info.version not in (0, 2):
         raise BadCSR(f"the certification request has version {info.version + 1}; PKCS #10 has version 1")
     spki = _whole(info.spki)
     kind, algorithm = _prove_possession(request, spki) if verify else (_kind_of_ignored_key(spki), "")

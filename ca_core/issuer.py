@@ -7,6 +7,7 @@ its key has two issuers for a time.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Final
@@ -51,8 +52,12 @@ class Issuer:
         intermediates_der: tuple[bytes, ...] = (),
         root_der: bytes | None = None,
         shards: int = 1,
+        alternates_der: tuple[tuple[bytes, ...], ...] = (),
     ) -> None:
         """`intermediates_der` are the certificates between this one and the root. Raises ValueError.
+
+        `alternates_der` are further chains, without their roots: each begins with a certificate of this very name
+        and key, this one or one that another CA made (cross-certified).
 
         `status_url` is where CRL, OCSP and CA certificates are served, http and without a slash at its end.
         """
@@ -69,6 +74,9 @@ class Issuer:
         self._check_values()
         self._check_certificate()
         self._check_chain()
+        self.alternates_der = alternates_der
+        for chain in alternates_der:
+            self._check_alternate(tuple(x509.load_der_x509_certificate(der) for der in chain))
         key_id = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
         self.id = key_id.hex()
         self.not_before = self.certificate.not_valid_before_utc
@@ -186,14 +194,23 @@ class Issuer:
             ) from exc
         if not (ca and usage.key_cert_sign and usage.crl_sign):
             raise ValueError(f"the certificate of issuer {self.name} is not one of a CA that signs CRLs")
-        spki = self.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if spki != self.signer.spki:
+        if _spki(self.certificate) != self.signer.spki:
             raise ValueError(f"the key of issuer {self.name} does not belong to its certificate")
+
+    def _check_alternate(self, chain: tuple[x509.Certificate, ...]) -> None:
+        """What ends in this issuer under another root is its own name and key, else nobody could verify with it."""
+        own = self.certificate
+        if not chain or chain[0].subject != own.subject or _spki(chain[0]) != _spki(own):
+            raise ValueError(f"a chain of issuer {self.name} does not begin with a certificate of its name and key")
+        self._check_links(chain)
 
     def _check_chain(self) -> None:
         certificates = [self.certificate, *self.chain[1:]]
         if self.root_der is not None and self.root_der != self.certificate_der:
             certificates.append(x509.load_der_x509_certificate(self.root_der))
+        self._check_links(certificates)
+
+    def _check_links(self, certificates: Sequence[x509.Certificate]) -> None:
         for child, parent in pairwise(certificates):
             try:
                 child.verify_directly_issued_by(parent)
@@ -202,3 +219,7 @@ class Issuer:
                     f"in the chain of issuer {self.name}, {child.subject.rfc4514_string()} "
                     f"was not issued by {parent.subject.rfc4514_string()}"
                 ) from exc
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -52,15 +52,15 @@ class Answer:
         connection.due = NEVER
         transport.write(self.head)
         if self._stream is not None:
-            await self._send_stream(connection, incoming)
+            await self._send_stream(connection)
         elif connection.writing_paused:
-            await self._flush(connection, incoming, len(self.head))
+            await self._flush(connection, len(self.head))
         connection.phase = IDLE if incoming.payload.is_eof() else LINGER
         connection.due = NEVER
         if self._abrupt:
             connection.force_close()
 
-    async def _send_stream(self, connection: Connection, incoming: Incoming) -> None:
+    async def _send_stream(self, connection: Connection) -> None:
         assert self._stream is not None
         try:
             async for part in self._stream:
@@ -70,7 +70,7 @@ class Answer:
                 if part:
                     transport.write(b"%x\r\n%b\r\n" % (len(part), part) if self._chunked else part)
                 if connection.writing_paused:
-                    await self._flush(connection, incoming, len(part))
+                    await self._flush(connection, len(part))
             if self._chunked and connection.transport is not None:
                 connection.transport.write(b"0\r\n\r\n")
         except ConnectionError:
@@ -87,10 +87,10 @@ class Answer:
                 await close()
 
     @staticmethod
-    async def _flush(connection: Connection, incoming: Incoming, size: int) -> None:
+    async def _flush(connection: Connection, size: int) -> None:
         now = connection.registry.now()
         connection.due = now + connection.registry.settings.idle_timeout_seconds + size / _READ_BYTES_PER_SECOND
-        await incoming.writer.drain()
+        await connection._drain_helper()
         connection.due = NEVER
 
 

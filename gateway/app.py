@@ -47,8 +47,10 @@ from policy.inventory import Inventory
 from policy.limits import Limit, Limits
 from policy.mount import Mount
 from policy.placing import Placing
+from policy.prevalidation import Prevalidation
 from policy.problems import Problem
 from policy.publication import Publication, PublicationSettings, is_root
+from policy.quotas import Quotas
 from policy.recovery import Recovery
 from policy.refusals import Refusals
 from policy.registering import Registering
@@ -88,6 +90,9 @@ class Core:
     publication: Publication
     administration: Administration
     inventory: Inventory
+    registering: Registering
+    renewal: Renewal
+    domains: Prevalidation
     sealer: Sealer
     service_keys: ServiceKeys
     perspectives: Connections | None = None
@@ -146,7 +151,7 @@ async def put_together(
         proving.caa_checker,
     )
     authorizing = Authorizing(store, catalogue, validating, limits, clock)
-    fulfilment = Fulfilment(store, catalogue, ca, authorizing, clock)
+    fulfilment = Fulfilment(store, catalogue, ca, authorizing, Quotas(limits), clock)
     service_keys = ServiceKeys(store, ca, keystore, clock)
     publication = Publication(store, ca, service_keys, clock, PublicationSettings())
     revocation = Revocation(store, ca, clock)
@@ -185,6 +190,9 @@ async def put_together(
             store, sealing, revocation, ca, clock, {one.name: one.check_mount for one in available()}
         ),
         inventory=Inventory(store, clock),
+        registering=parts.registering,
+        renewal=parts.renewal,
+        domains=Prevalidation(store, clock),
         sealer=Sealer(store, await _checkpoint_key(keystore), clock),
         service_keys=service_keys,
         perspectives=proving.connections,

@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.config.schema import ServerSettings
+from gateway.head import Head
 from gateway.metrics import Metrics
 from gateway.tls import TLSState
 from protocols.http import ChannelBinding, PeerIdentity
@@ -55,9 +56,15 @@ class BodyTooSlow(Exception):
 
 
 class Incoming:
-    """A parsed request head with its body to come: all that aiohttp makes of a request here."""
+    """A parsed request head with its body to come: all that aiohttp makes of a request here.
 
-    __slots__ = ("_task", "connection", "message", "payload", "writer")
+    `body` is None until it has been read; the hot lane has it from the beginning.
+    """
+
+    __slots__ = ("_task", "body", "connection", "message", "payload", "writer")
+
+    message: RawRequestMessage | Head
+    body: bytes | None
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class Incoming:
         task: asyncio.Task[None],
     ) -> None:
         self.message = message
+        self.body = None
         self.payload = payload
         self.connection = connection
         self.writer = writer
@@ -81,7 +89,20 @@ class Incoming:
 class Connection(RequestHandler):
     """One connection: aiohttp's protocol with deadlines, the peer's identity and the channel bindings."""
 
-    __slots__ = ("address", "due", "head_bytes", "id", "incoming", "late", "opened", "peer", "phase", "registry", "tls")
+    __slots__ = (
+        "_version",
+        "address",
+        "due",
+        "head_bytes",
+        "id",
+        "incoming",
+        "late",
+        "opened",
+        "peer",
+        "phase",
+        "registry",
+        "tls",
+    )
 
     def __init__(
         self, manager: Manager, registry: Connections, address: str, tls: TLSState | None, **options: Any
@@ -92,6 +113,7 @@ class Connection(RequestHandler):
         self.address = address
         self.tls = tls
         self.peer: PeerIdentity | None = None
+        self._version: str | None = None
         self.phase = HEAD
         self.due = NEVER
         self.head_bytes = 0
@@ -170,10 +192,10 @@ class Connection(RequestHandler):
         return self.peer
 
     def tls_version(self) -> str | None:
-        """TLSv1.2 or TLSv1.3, None without TLS."""
-        if self.tls is None or self.transport is None:
-            return None
-        return cast("str | None", self.transport.get_extra_info("ssl_object").version())
+        """TLSv1.2 or TLSv1.3, None without TLS. It cannot change: there is no renegotiation."""
+        if self._version is None and self.tls is not None and self.transport is not None:
+            self._version = self.transport.get_extra_info("ssl_object").version()
+        return self._version
 
     def channel_binding(self, kind: ChannelBinding) -> bytes | None:
         """Bytes that tie a message to this TLS connection, or None where this kind does not exist here.

@@ -84,28 +84,94 @@ class Peer:
 
 class PlainConnection:
     """TCP without streams: validation makes one short exchange, and asyncio's transports cost more than
-    that."""
+    that.
+
+    The descriptor is watched from `open` to the end, first for writing, then for reading: each change in between is
+    one system call, while to begin and to end watching is several. One coroutine uses it at a time.
+    """
 
     def __init__(self, sock: socket.socket, peer: Peer) -> None:
         self.peer = peer
         self._sock = sock
         self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Future[None] | None = None
+        self._watched = False
+
+    async def open(self, timeout: float) -> None:
+        """Connect to the peer. Raises OSError, and TimeoutError which is one."""
+        try:
+            self._sock.connect((self.peer.address, self.peer.port))
+        except BlockingIOError:
+            self._waiting = self._loop.create_future()
+            timer = self._loop.call_later(timeout, self._late, self._waiting)
+            self._loop.add_writer(self._sock.fileno(), self._connected)
+            self._watched = True
+            try:
+                await self._waiting
+            except BaseException:
+                self._loop.remove_writer(self._sock.fileno())
+                raise
+            finally:
+                timer.cancel()
+            if code := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(code, "connect") from None
 
     async def send(self, data: bytes) -> None:
         """Hand over all of `data`."""
-        await self._loop.sock_sendall(self._sock, data)
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._unwatch()
+            await self._loop.sock_sendall(self._sock, data[sent:])
 
     async def receive(self, limit: int) -> bytes:
         """At most `limit` bytes; none when the other side is done."""
-        return await self._loop.sock_recv(self._sock, limit)
+        while True:
+            try:
+                return self._sock.recv(limit)
+            except BlockingIOError:
+                self._waiting = self._loop.create_future()
+                if not self._watched:
+                    self._loop.add_reader(self._sock.fileno(), self._readable)
+                    self._watched = True
+                await self._waiting
 
     def close(self) -> None:
         """Give the connection up, at once."""
+        self._unwatch()
         self._sock.close()
 
     def detach(self) -> socket.socket:
         """The socket, for a transport that takes it over; this object is done."""
+        self._unwatch()
         return self._sock
+
+    def _connected(self) -> None:
+        # In this order the descriptor stays watched.
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+        self._loop.remove_writer(self._sock.fileno())
+        self._wake()
+
+    def _readable(self) -> None:
+        if self._waiting is None or self._waiting.done():
+            self._unwatch()  # nobody waits: the event would come again and again
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _late(self, waiting: asyncio.Future[None]) -> None:
+        if not waiting.done():
+            waiting.set_exception(TimeoutError())
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._sock.fileno())
 
 
 class StreamConnection:
@@ -161,11 +227,9 @@ class Dialer:
         failures: list[tuple[str, str, bool]] = []
         for address, public in candidates:
             try:
-                sock = await _connect(address, port, self._timeout)
+                return await _connect(Peer(address, port, public), self._timeout)
             except OSError as exc:
                 failures.append((address, _reason(exc), public))
-            else:
-                return PlainConnection(sock, Peer(address, port, public))
         reason = "; ".join(f"{_host_port(address, port)} {why}" for address, why, _ in failures)
         if all(public for _, _, public in failures):
             raise ConnectFailed(f"could not connect: {reason}", reason=reason)
@@ -234,37 +298,16 @@ class Dialer:
         return six + four
 
 
-async def _connect(address: str, port: int, timeout: float) -> socket.socket:
-    """A connected socket. Raises OSError, and TimeoutError which is one."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+async def _connect(peer: Peer, timeout: float) -> PlainConnection:
+    """A connection. Raises OSError, and TimeoutError which is one."""
+    family = socket.AF_INET6 if ":" in peer.address else socket.AF_INET
+    connection = PlainConnection(socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK), peer)
     try:
-        try:
-            sock.connect((address, port))
-        except BlockingIOError:
-            async with asyncio.timeout(timeout):
-                await _writable(sock)
-            if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                raise OSError(code, "connect") from None
+        await connection.open(timeout)
     except BaseException:
-        sock.close()
+        connection.close()
         raise
-    return sock
-
-
-async def _writable(sock: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(sock.fileno(), _settle, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(sock.fileno())
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+    return connection
 
 
 _REASONS = {

@@ -88,7 +88,7 @@ class Front:
         self.inflight = 0
 
     async def __call__(self, incoming: Incoming) -> Answer:
-        """Serve one request (called by aiohttp)."""
+        """Serve one request (called by aiohttp, or by the hot lane)."""
         started = time.perf_counter()
         self.inflight += 1
         connection = incoming.connection
@@ -151,7 +151,8 @@ class _Exchange:
         self.connection = incoming.connection
         self.event = event
         self.started = started
-        self.headers = Headers(incoming.message.headers)
+        fields = incoming.message.headers
+        self.headers: Mapping[str, str] = fields if isinstance(fields, dict) else Headers(fields)
         self.request_id = front._request_id()
         self.peer = self.connection.identity()
         self.secure = front._secure
@@ -167,11 +168,21 @@ class _Exchange:
         try:
             if front._proxies.trusts(self.connection.address):
                 self._believe_proxy()
-            self._check_target()
+            # A request of the hot lane has its body already; `gateway.head` saw that there is nothing to check.
+            body = self.incoming.body
+            if body is None:
+                self._check_target()
             found = self.found = front.table.find(self.path)
-            self._check_fields()
+            if body is None:
+                self._check_fields()
             target = self.target = self._resolve(found)
-            body = await self._read_body(target)
+            limit = target.route.max_body_bytes
+            if limit == _DEFAULT_BODY_BYTES:
+                limit = front._settings.max_body_bytes
+            if body is None:
+                body = await self._read_body(limit)
+            elif len(body) > limit:
+                raise self._too_large(limit)
         except _Refusal as refusal:
             return self._refused(refusal)
         request = self.request(body, found.parameters)
@@ -305,13 +316,10 @@ class _Exchange:
             raise _Refusal(403, Forbidden("this resource is served over TLS only"))
         return target
 
-    async def _read_body(self, target: Target) -> bytes:
+    async def _read_body(self, limit: int) -> bytes:
         """The whole body, within the route's size and the connection's time."""
         incoming = self.incoming
         payload = incoming.payload
-        limit = target.route.max_body_bytes
-        if limit == _DEFAULT_BODY_BYTES:
-            limit = self.front._settings.max_body_bytes
         headers = incoming.message.headers
         length = headers.get("Content-Length")
         if length is not None and int(length) > limit:

@@ -20,6 +20,7 @@ from aiohttp import web
 from gateway.config.schema import ServerSettings
 from gateway.connection import Connection, Connections, Incoming
 from gateway.http import Front
+from gateway.lane import LaneConnection
 from gateway.routing import Door
 from gateway.tls import TLSProfile, TLSState
 
@@ -145,10 +146,11 @@ class Listening:
         settings = self._settings
 
         connection: Connection | None = None
+        kind = LaneConnection if settings.hot_lane else Connection
 
         def protocol() -> Connection:
             nonlocal connection
-            connection = Connection(
+            connection = kind(
                 self._manager,
                 self._connections,
                 address,

@@ -165,13 +165,17 @@ class Logging:
         atexit.unregister(self.output.flush)
 
     def request(self, event: dict[str, Any]) -> None:
-        """Write the one line of a finished request, the time before it.
+        """Write the one line of a finished request, the time before it. Lines below the level are dropped."""
+        if self.level <= LEVELS["info"]:
+            self.write({"time": self.stamp(), "level": "info", "event": "request", **event})
+
+    def write(self, event: Mapping[str, Any]) -> None:
+        """Write an event that is whole, whatever its level.
 
         This is the hot path: no processors, one encoding. `event` is what the server knows itself; what a
-        door added to it went through `redacted`. Lines below the level are dropped.
+        door added to it went through `redacted`.
         """
-        if self.level <= 20:  # LEVELS["info"]
-            self.output.write(self.line({"time": self.stamp(), "level": "info", "event": "request", **event}))
+        self.output.write(self.line(event))
 
     def line(self, event: Mapping[str, Any]) -> bytes:
         """One event as one line, JSON or key=value, with its end of line."""

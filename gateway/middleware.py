@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from gateway.logs import Logging, redacted
+from gateway.logs import LEVELS, Logging, redacted
 from gateway.metrics import Metrics, RequestTiming
 from protocols.http import PeerIdentity
 
@@ -121,7 +121,13 @@ class Observer:
         if timing is None:
             timing = self._timings[protocol, operation] = self.metrics.timing(protocol, operation)
         timing.done(status, seconds)
+        log = self.log
+        if log.level > LEVELS["info"]:
+            return
         line = {
+            "time": log.stamp(),
+            "level": "info",
+            "event": "request",
             "request": request_id,
             "listener": self.listener,
             "protocol": protocol,
@@ -133,4 +139,4 @@ class Observer:
         }
         if event:
             line |= redacted(event)
-        self.log.request(line)
+        log.write(line)

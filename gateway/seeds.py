@@ -18,7 +18,7 @@ import msgspec
 from ca_core.profile import CertificateProfile, read_profile
 from policy.mount import Mount
 from policy.problems import Malformed
-from policy.product import NameRules, Product, ValidationRules
+from policy.product import NameRules, Product, Selector, ValidationRules
 
 T = TypeVar("T")
 
@@ -66,6 +66,7 @@ def product_of(table: Mapping[str, Any], where: str) -> Product:
         raise Malformed(f'{where}: "profile" is missing: name one, or write its table')
     _check_keys(values.get("names", {}), NameRules, f"{where}, names")
     _check_keys(values.get("validation", {}), ValidationRules, f"{where}, validation")
+    _check_keys(values.get("selector", {}), Selector, f"{where}, selector")
     values.setdefault("version", 1)
     return _convert(values, Product, where)
 

@@ -19,8 +19,8 @@ from gateway.app import Core, open_core, tls_names
 from gateway.config import Config
 from gateway.seeds import built_in_product
 from policy.account import Group, Organisation, User
-from policy.administration import NewCredential
 from policy.credential import AuthenticationMethod, CredentialType
+from policy.credentialing import NewCredential
 from policy.mount import Mount
 from policy.problems import Malformed
 

@@ -49,6 +49,8 @@ class AccountStatus(StrEnum):
     """RFC 8555 section 7.1.6."""
 
     VALID = "valid"
+    SUSPENDED = "suspended"
+    """Stopped by an administrator for the time being. ACME has no word for it, and the account never sees it."""
     DEACTIVATED = "deactivated"
     REVOKED = "revoked"
 

@@ -7,94 +7,39 @@ the call that made them.
 from __future__ import annotations
 
 import re
-import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from ipaddress import ip_network
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
-from ca_core.status import RevocationReason
 from policy.account import Group, Organisation, User
 from policy.audit import AuditEvent, AuditTag
-from policy.authorizing import cancel_open_orders
 from policy.credential import (
     AuthenticationMethod,
-    Credential,
-    CredentialState,
-    CredentialType,
-    SecretForm,
-    StoredSecret,
 )
-from policy.ids import CredentialId, new_id, short_id
+from policy.credentialing import CredentialAdministration
 from policy.mount import LABEL, Mount
-from policy.problems import Forbidden, Malformed, OrderConflict, Unavailable, UnknownProduct
+from policy.problems import Malformed, Unavailable, UnknownProduct
 from policy.product import Product, ProductState
-from policy.revocation import CASCADE_JOB, Revocation
+from policy.revocation import Revocation
 from policy.rules.identifiers import check_pattern
-from policy.sealing import Sealing, Secret
+from policy.sealing import Sealing
 from policy.store import (
-    ACCOUNTS_OF_CREDENTIAL,
-    CREDENTIAL,
-    CREDENTIAL_BY_IDENTIFIER,
     GROUP,
     MOUNT,
     ORGANISATION,
     PRODUCT,
     USER,
-    Conflict,
-    Entity,
     Query,
     Store,
     Unit,
 )
 
-SECRET_BYTES = 32
-CASCADE_AGAIN_SECONDS = 60
-"""After this long, what was past its first commit at the revocation is recorded, and revoked as well."""
 T = TypeVar("T", Group, Organisation, User, Mount)
 
-_METHODS: dict[CredentialType, tuple[AuthenticationMethod, ...]] = {
-    CredentialType.ACME: (AuthenticationMethod.EAB, AuthenticationMethod.NONE),
-    CredentialType.EST: (AuthenticationMethod.PASSWORD, AuthenticationMethod.CERTIFICATE),
-}
-"""How each type of credential may authenticate, the default first; a door that comes adds its line."""
 
-_SEALED = frozenset({AuthenticationMethod.EAB})
-"""Methods whose secret the server computes with, so that it is sealed and not hashed."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewCredential:
-    """What an administrator fills in. `identifier` is made up when it is left out."""
-
-    type: CredentialType
-    user: str
-    group: str
-    products: tuple[str, ...]
-    method: AuthenticationMethod | None = None
-    identifier: str | None = None
-    mounts: tuple[str, ...] = ()
-    expires: datetime | None = None
-    not_before: datetime | None = None
-    use_limit: int | None = None
-    allowed_cidrs: tuple[str, ...] = ()
-    label: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class CreatedCredential:
-    """A new credential, and its secret in the form in which its client takes it; shown this once."""
-
-    credential: Credential
-    secret: str | None
-
-
-class Administration:
+class Administration(CredentialAdministration):
     """Changes what may be had, where and by whom."""
 
     def __init__(
@@ -107,194 +52,9 @@ class Administration:
         check_mount: Mapping[str, Callable[[Mount], object]],
     ) -> None:
         """`check_mount` has, by protocol, what raises ValueError for options that its door does not take."""
-        self._store = store
+        super().__init__(store, sealing, revocation, clock)
         self._check_mount = check_mount
-        self._sealing = sealing
-        self._revocation = revocation
         self._ca = ca
-        self._clock = clock
-
-    # ----------------------------------------------------------------- credentials
-
-    async def create_credential(self, new: NewCredential, actor: str) -> CreatedCredential:
-        """Make a credential and its secret.
-
-        Raises Malformed for what does not exist or fit, OrderConflict for a taken identifier (also one that was
-        revoked: it never comes back).
-        """
-        method = await self._check(new)
-        now = self._clock()
-        credential_id = CredentialId(new_id())
-        secret = None if method in (AuthenticationMethod.NONE, AuthenticationMethod.CERTIFICATE) else _new_secret()
-        credential = Credential(
-            id=credential_id,
-            type=new.type,
-            identifier=new.identifier or f"cg-{new.type}-{short_id()}",
-            user=new.user,
-            group=new.group,
-            products=new.products,
-            method=method,
-            state=CredentialState.ACTIVE,
-            created=now,
-            mounts=new.mounts,
-            secrets=() if secret is None else (self._stored(credential_id, method, secret, now),),
-            not_before=new.not_before,
-            expires=new.expires,
-            use_limit=new.use_limit,
-            allowed_cidrs=new.allowed_cidrs,
-            options=new.options,
-            label=new.label,
-        )
-        unit = Unit()
-        unit.insert(credential)
-        detail = {"type": new.type, "user": new.user, "group": new.group, "products": list(new.products)}
-        unit.audit(AuditEvent(AuditTag.CREDENTIAL_CREATED, now, actor, f"credential:{credential.id}", detail))
-        await self._commit(unit, f'the identifier "{credential.identifier}" is taken')
-        return CreatedCredential(credential, secret)
-
-    async def _check(self, new: NewCredential) -> AuthenticationMethod:
-        methods = _METHODS.get(new.type)
-        if methods is None:
-            known = ", ".join(_METHODS)
-            raise Malformed(f'there is no door for credentials of type "{new.type}" yet (there are: {known})')
-        method = new.method or methods[0]
-        if method not in methods:
-            known = ", ".join(methods)
-            raise Malformed(f'a credential of type "{new.type}" authenticates by {known}, not by "{method}"')
-        if await self._store.one(USER, new.user) is None:
-            raise Malformed(f'there is no user "{new.user}"')
-        if await self._store.one(GROUP, new.group) is None:
-            raise Malformed(f'there is no group "{new.group}"')
-        if not new.products:
-            raise Malformed("a credential needs at least one product")
-        for name in new.products:
-            product = await self._store.one(PRODUCT, name)
-            if product is None:
-                raise UnknownProduct(f'there is no product "{name}"')
-            if new.type not in product.protocols:
-                raise Malformed(f'the product "{name}" cannot be ordered by {new.type}')
-        for key in new.mounts:
-            if not key.startswith(f"{new.type}/") or await self._store.one(MOUNT, key) is None:
-                raise Malformed(f'there is no {new.type} mount "{key}"')
-        for network in new.allowed_cidrs:
-            try:
-                ip_network(network)
-            except ValueError as fault:
-                raise Malformed(f'"{network}" is not a network: {fault}') from fault
-        if new.use_limit is not None and new.use_limit < 1:
-            raise Malformed("a use limit is at least 1")
-        return method
-
-    def _stored(
-        self, credential: CredentialId, method: AuthenticationMethod, secret: str, now: datetime
-    ) -> StoredSecret:
-        if method in _SEALED:
-            # The client's MAC is computed with the decoded key (RFC 8555 section 7.3.4).
-            value = self._sealing.seal(Secret(_decode(secret)), credential)
-            return StoredSecret(SecretForm.SEALED, value, now)
-        return StoredSecret(SecretForm.HMAC, self._sealing.hash(Secret(secret.encode())), now)
-
-    async def credential(self, name: str) -> Credential:
-        """A credential by id, or by identifier of any type. Raises Malformed when there is none."""
-        found = await self._by_id(name)
-        if found is None:
-            known = [one for kind in CredentialType if (one := await self._by_identifier(kind, name)) is not None]
-            if len(known) > 1:
-                ids = ", ".join(f"{one.type} {one.id}" for one in known)
-                raise Malformed(f'"{name}" names several credentials: {ids}; say which by its id')
-            found = known[0] if known else None
-        if found is None:
-            raise Malformed(f'there is no credential "{name}"')
-        return found
-
-    async def _by_id(self, credential_id: str) -> Credential | None:
-        return await self._store.one(CREDENTIAL, credential_id)
-
-    async def _by_identifier(self, kind: CredentialType, identifier: str) -> Credential | None:
-        return await self._store.one(CREDENTIAL_BY_IDENTIFIER, kind, identifier)
-
-    async def rotate_credential(self, name: str, overlap_seconds: int, actor: str) -> CreatedCredential:
-        """Give a credential a new secret; the old one ends after the overlap, which may be zero. Not when revoked."""
-        credential = await self._live(name)
-        if not credential.secrets:
-            raise Malformed("this credential has no secret to rotate")
-        now = self._clock()
-        secret = _new_secret()
-        until = now + timedelta(seconds=overlap_seconds)
-        old = tuple(
-            replace(one, expires=min(one.expires or until, until))
-            for one in credential.secrets
-            if overlap_seconds > 0 and (one.expires is None or one.expires > now)
-        )
-        stored = self._stored(credential.id, credential.method, secret, now)
-        changed = replace(credential, secrets=(stored, *old), version=credential.version + 1)
-        detail = {"overlap_seconds": overlap_seconds}
-        await self._save(changed, AuditTag.CREDENTIAL_ROTATED, f"credential:{credential.id}", detail, actor)
-        return CreatedCredential(changed, secret)
-
-    async def suspend_credential(self, name: str, actor: str) -> Credential:
-        """Stop a credential until it is resumed."""
-        return await self._set_state(name, CredentialState.SUSPENDED, AuditTag.CREDENTIAL_SUSPENDED, actor)
-
-    async def resume_credential(self, name: str, actor: str) -> Credential:
-        """Let a suspended credential go on. A revoked one never does."""
-        return await self._set_state(name, CredentialState.ACTIVE, AuditTag.CREDENTIAL_RESUMED, actor)
-
-    async def _set_state(self, name: str, state: CredentialState, tag: AuditTag, actor: str) -> Credential:
-        credential = await self._live(name)
-        changed = replace(credential, state=state, version=credential.version + 1)
-        await self._save(changed, tag, f"credential:{credential.id}", {}, actor)
-        return changed
-
-    async def revoke_credential(
-        self, name: str, why: str, actor: str, *, cascade: RevocationReason | None = None
-    ) -> tuple[Credential, int, int]:
-        """Revoke for good: nothing begins to be issued from the commit on; open orders end.
-
-        With `cascade`, its live certificates are revoked for that reason. Gives the credential and how many orders
-        ended and certificates were revoked.
-        """
-        credential = await self._live(name)
-        now = self._clock()
-        changed = replace(
-            credential,
-            state=CredentialState.REVOKED,
-            revoked_at=now,
-            revoked_reason=why,
-            cascade=cascade,
-            version=credential.version + 1,
-        )
-        unit = Unit()
-        unit.save(changed)
-        # Whatever interrupts what follows, the job does it again; it also finds what was being signed just now.
-        unit.schedule(CASCADE_JOB, credential.id, now + timedelta(seconds=CASCADE_AGAIN_SECONDS))
-        detail = {"why": why, "cascade": cascade}
-        unit.audit(AuditEvent(AuditTag.CREDENTIAL_REVOKED, now, actor, f"credential:{credential.id}", detail))
-        await self._commit(unit, "the credential was changed at the same time")
-        ended, certificates = await self.finish_revocation(credential.id, actor)
-        return changed, ended, certificates
-
-    async def finish_revocation(self, credential_id: str, actor: str) -> tuple[int, int]:
-        """End the open orders of a revoked credential and revoke its certificates if that was wanted; how many of each.
-
-        May be repeated: what is done is not there any more.
-        """
-        credential = await self.credential(credential_id)
-        why = Forbidden("the credential was revoked")
-        ended = await cancel_open_orders(self._store, self._clock(), why=why, actor=actor, credential=credential.id)
-        if credential.cascade is None:
-            return ended, 0
-        return ended, await self._revocation.cascade(credential.id, credential.cascade, actor)
-
-    async def accounts(self, credential: str, after: str, limit: int) -> list[Any]:
-        """ACME accounts bound to a credential."""
-        return await self._store.many(ACCOUNTS_OF_CREDENTIAL, credential, after, limit)
-
-    async def _live(self, name: str) -> Credential:
-        credential = await self.credential(name)
-        if credential.state is CredentialState.REVOKED:
-            raise OrderConflict("the credential is revoked; that is final")
-        return credential
 
     # ----------------------------------------------------------------- products and mounts
 
@@ -393,26 +153,3 @@ class Administration:
         unit.audit(AuditEvent(tag, self._clock(), actor, f"{kind}:{key}", {"version": new.version}))
         await self._commit(unit, f'{kind} "{key}" was changed at the same time')
         return new
-
-    # ----------------------------------------------------------------- writing
-
-    async def _save(self, entity: Entity, tag: AuditTag, of: str, detail: dict[str, Any], actor: str) -> None:
-        unit = Unit()
-        unit.save(entity)
-        unit.audit(AuditEvent(tag, self._clock(), actor, of, detail))
-        await self._commit(unit, f"{of} was changed at the same time")
-
-    async def _commit(self, unit: Unit, taken: str) -> None:
-        try:
-            await self._store.commit(unit)
-        except Conflict as conflict:
-            raise OrderConflict(taken) from conflict
-
-
-def _new_secret() -> str:
-    """A secret of 256 bits: base64url without padding, which every client takes."""
-    return urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)).rstrip(b"=").decode()
-
-
-def _decode(secret: str) -> bytes:
-    return urlsafe_b64decode(secret + "=" * (-len(secret) % 4))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from ca_core.clock import Clock
 from policy.audit import AuditEvent, AuditTag
 from policy.fulfilment import Fulfilment
-from policy.order import Order, OrderEvent, OrderStatus, StoredProblem, advance
+from policy.order import Order, OrderEvent, OrderStatus, Step, StoredProblem, advance
 from policy.problems import Forbidden, NotReady, OrderConflict, UnknownOrder
-from policy.store import CREDENTIAL, ORDER, Conflict, Store, Unit
+from policy.store import CREDENTIAL, ORDER, PRODUCT_VERSION, Conflict, Store, Unit
 
 
 class Approval:
@@ -19,8 +21,33 @@ class Approval:
         self._clock = clock
 
     async def approve(self, order_id: str, approver: str) -> Order:
-        """Issue a held order. Raises UnknownOrder, NotReady, Forbidden (its requester), what the rules object to."""
-        return await self._fulfilment.approve(await self._held(order_id, approver), approver)
+        """Issue a held order. Raises UnknownOrder, NotReady, Forbidden (its requester), what the rules object to.
+
+        A ticket has no request yet: it is granted, and the client's next order for its names is issued.
+        """
+        order = await self._held(order_id, approver)
+        if order.csr is None and order.ticket:
+            return await self._grant(order, approver)
+        return await self._fulfilment.approve(order, approver)
+
+    async def _grant(self, ticket: Order, approver: str) -> Order:
+        now = self._clock()
+        if ticket.expires <= now:
+            raise NotReady("the order expired before anybody decided: it has to be placed anew")
+        product = await self._store.one(PRODUCT_VERSION, ticket.product, ticket.product_version)
+        seconds = product.ticket_seconds if product is not None else 0
+        step = Step("approval", "approved", f"by {approver}, as {ticket.id}")
+        until = now + timedelta(seconds=seconds)
+        granted = advance(ticket, OrderEvent.GRANT, now, expires=until, trace=(*ticket.trace, step))
+        unit = Unit()
+        unit.save(granted)
+        detail = {"until": until}
+        unit.audit(AuditEvent(AuditTag.ORDER_APPROVED, now, approver, f"order:{ticket.id}", detail))
+        try:
+            await self._store.commit(unit)
+        except Conflict as conflict:
+            raise OrderConflict("the order was decided at the same time") from conflict
+        return granted
 
     async def reject(self, order_id: str, approver: str, why: str) -> Order:
         """End a held order. Raises UnknownOrder, NotReady, OrderConflict."""

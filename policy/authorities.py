@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import timedelta
 
 from ca_core.ceremony import CreatedCA, create_issuing, create_root
@@ -13,6 +14,7 @@ from ca_core.names import Subject
 from policy.audit import AuditEvent, AuditTag
 from policy.ids import short_id
 from policy.problems import Malformed, OrderConflict
+from policy.sealing import fingerprint
 from policy.store import AUTHORITIES, Conflict, Store, StoredAuthority, Unit
 
 
@@ -39,7 +41,33 @@ class Authorities:
             intermediates_der=stored.intermediates,
             root_der=stored.root,
             shards=stored.shards,
+            alternates_der=stored.alternates,
         )
+
+    async def add_chain(self, name: str, chain: tuple[bytes, ...], actor: str) -> StoredAuthority:
+        """Offer another chain for a CA, from its (cross-certified) certificate up, without the root.
+
+        It is checked as the server will check it at its next start. Raises Malformed, OrderConflict.
+        """
+        stored = next((one for one in await self._store.many(AUTHORITIES) if one.name == name), None)
+        if stored is None:
+            raise Malformed(f'there is no CA "{name}"')
+        if chain in stored.alternates:
+            raise OrderConflict(f'the CA "{name}" has this chain already')
+        changed = replace(stored, alternates=(*stored.alternates, chain), version=stored.version + 1)
+        try:
+            await self._issuer(changed)
+        except ValueError as fault:
+            raise Malformed(str(fault)) from fault
+        unit = Unit()
+        unit.save(changed)
+        what = {"chain": [fingerprint(one) for one in chain]}
+        unit.audit(AuditEvent(AuditTag.CA_CHAIN_ADDED, self._clock(), actor, f"authority:{name}", what))
+        try:
+            await self._store.commit(unit)
+        except Conflict as conflict:
+            raise OrderConflict(f'the CA "{name}" was changed at the same time') from conflict
+        return changed
 
     async def make_root(
         self, name: str, subject: Subject, key_type: str, validity: timedelta, actor: str

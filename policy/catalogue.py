@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from policy.account import Account, Group, User
 from policy.credential import Credential, CredentialType
+from policy.domain import Domain
 from policy.mount import Mount
 from policy.problems import UnknownProduct
 from policy.product import Product, ProductState
@@ -17,6 +18,7 @@ from policy.store import (
     ACCOUNT,
     CREDENTIAL,
     CREDENTIAL_BY_IDENTIFIER,
+    DOMAINS_OF_GROUP,
     GROUP,
     MOUNT,
     MOUNTS,
@@ -102,6 +104,17 @@ class Catalogue:
     async def group(self, name: str) -> Group | None:
         """A group by its name."""
         return await self._one(GROUP, name)
+
+    async def domains(self, group: str) -> tuple[Domain, ...]:
+        """The pre-validated domains of a group, those whose time is over included."""
+        epoch = self._store.configuration_epoch
+        key = (DOMAINS_OF_GROUP.name, group)
+        if epoch == self._epoch and key in self._entries:
+            return cast(tuple[Domain, ...], self._entries[key])
+        found = tuple(await self._store.many(DOMAINS_OF_GROUP, group))
+        if epoch == self._epoch == self._store.configuration_epoch:
+            self._entries[key] = found
+        return found
 
     async def user(self, name: str) -> User | None:
         """A user by name."""

@@ -1,4 +1,4 @@
-"""Domains whose control a group has proven once for all its orders; how far such a proof reaches and how long it lasts."""
+"""Domains whose control a group has proven once for all its orders: how far such a proof reaches, and until when."""
 
 from __future__ import annotations
 

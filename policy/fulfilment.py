@@ -13,7 +13,6 @@ is the identical certificate (policy/recovery.py).
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,18 +22,15 @@ import structlog
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
 from ca_core.csr import CertificationRequest, read_csr
-from ca_core.issuance import Decision, IssuanceRequest, IssuedCertificate, Prepared
+from ca_core.issuance import Decision, IssuedCertificate, Prepared
 from ca_core.issuer import SignatureMismatch
 from ca_core.ledger import IssuanceStage, serial_hex
-from ca_core.names import common_name
 from policy.audit import AuditEvent, AuditTag
 from policy.authorizing import Authorizing
 from policy.catalogue import Catalogue
 from policy.credential import Credential, CredentialType, Principal
+from policy.deciding import Deciding
 from policy.order import (
-    Authorization,
-    AuthorizationStatus,
-    Identifier,
     NewOrder,
     Order,
     OrderEvent,
@@ -54,11 +50,10 @@ from policy.problems import (
     Unavailable,
     UnknownProduct,
 )
-from policy.product import Product
+from policy.quotas import Quotas
 from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB
-from policy.rules import Case, Judged, judge
+from policy.rules import Case
 from policy.rules.approval import needs_approval
-from policy.rules.standard import ON_CERTIFICATE, ON_REQUEST
 from policy.store import (
     CERTIFICATE,
     CREDENTIAL,
@@ -71,6 +66,7 @@ from policy.store import (
     stored_certificate,
     translate_conflict,
 )
+from policy.ticketing import Ticketing
 
 _encode = msgspec.json.encode
 
@@ -88,12 +84,15 @@ class Fulfilment:
         catalogue: Catalogue,
         ca: CertificateAuthority,
         authorizing: Authorizing,
+        quotas: Quotas,
         clock: Clock,
     ) -> None:
         self._store = store
         self._catalogue = catalogue
         self._ca = ca
-        self._authorizing = authorizing
+        self.deciding = Deciding(catalogue, ca, authorizing, clock)
+        self._ticketing = Ticketing(store, clock)
+        self._quotas = quotas
         self._clock = clock
         self._recent: OrderedDict[str, tuple[StoredCertificate, bytes]] = OrderedDict()
 
@@ -127,14 +126,15 @@ class Fulfilment:
         if order.expires <= now:
             raise NotReady("the order has expired: place a new one")
         product = await self._catalogue.product_version(order.product, order.product_version)
-        trace, prepared = await self._decide(principal.credential, order, product, request)
+        trace, prepared = await self.deciding.decide(principal.credential, order, product, request)
         if fresh and order.reference is not None:
             unit.reference_free(order.mount, order.credential, order.reference, now)
         self._guard(unit, principal.credential, order, request, now, fresh=fresh)
+        await self._ticketing.use(order, unit, now)
         if placed is not None:
             unit.audit(placed)
         why_held = needs_approval(Case(product, principal.credential, order.identifiers))
-        if why_held:
+        if why_held and order.approved is None:
             whole = (*order.trace, *trace, Step("approval", "held", why_held))
             held = advance(order, OrderEvent.HOLD, now, csr=request.der, key_type=request.key_type, trace=whole)
             self._write(unit, held, fresh)
@@ -157,7 +157,7 @@ class Fulfilment:
         product = await self._catalogue.product_version(order.product, order.product_version)
         # Possession of the key was proven when the order was held; the bytes are the same.
         request = read_csr(order.csr, verify=False)
-        trace, prepared = await self._decide(credential, order, product, request)
+        trace, prepared = await self.deciding.decide(credential, order, product, request)
         unit = Unit()
         self._guard(unit, credential, order, request, self._clock(), fresh=False)
         unit.audit(_event(AuditTag.ORDER_APPROVED, self._clock(), approver, order, {}))
@@ -174,40 +174,6 @@ class Fulfilment:
             return order
         owed = "" if order.status is not OrderStatus.PENDING else ": authorizations are still owed"
         raise NotReady(f'the order is "{order.status}", not "ready"{owed}')
-
-    async def _decide(
-        self, credential: Credential, order: Order, product: Product, request: CertificationRequest
-    ) -> tuple[tuple[Step, ...], Prepared]:
-        """Judge the request, prepare, judge the to-be-signed bytes. Raises the Problem of what objects."""
-        mount = await self._catalogue.mount(order.mount)
-        if order.product not in mount.products or order.product not in credential.products:
-            raise UnknownProduct(f'the product "{order.product}" cannot be ordered here any more')
-        authorizations = await self._authorizing.read(order.authorizations)
-        await self._authorizing.check_caa_again(authorizations)
-        case = Case(
-            product=product,
-            credential=credential,
-            identifiers=order.identifiers,
-            group=await self._catalogue.group(credential.group),
-            request=request,
-            proven=_proven(authorizations, self._clock()),
-        )
-        steps = judge(case, ON_REQUEST)
-        prepared = self._ca.prepare(
-            IssuanceRequest(
-                issuer=product.issuer,
-                profile=product.profile,
-                spki=request.spki,
-                key_type=request.key_type,
-                subject=request.subject,
-                names=order.identifiers,
-                not_before=order.not_before,
-                not_after=order.not_after,
-            )
-        )
-        steps += judge(replace(case, judged=read_judged(prepared)), ON_CERTIFICATE)
-        lints = Step("lint", "passed", f"profile {prepared.profile_name} v{prepared.profile_version}")
-        return (*steps, lints), prepared
 
     def _guard(
         self,
@@ -247,6 +213,8 @@ class Fulfilment:
         fresh: bool,
     ) -> Order:
         now = self._clock()
+        if order.replaces is None and order.predecessor is None:
+            self._quotas.take(order.identifiers)
         processing = advance(
             order, event, now, csr=request.der, key_type=request.key_type, trace=(*order.trace, *trace)
         )
@@ -377,14 +345,6 @@ def _event(tag: AuditTag, at: datetime, actor: str, order: Order, detail: dict[s
     return AuditEvent(tag, at, actor, f"order:{order.id}", detail)
 
 
-def _proven(authorizations: tuple[Authorization, ...], now: datetime) -> frozenset[Identifier]:
-    return frozenset(
-        Identifier(one.identifier.type, ("*." if one.wildcard else "") + one.identifier.value)
-        for one in authorizations
-        if one.at(now) is AuthorizationStatus.VALID and not one.trusted
-    )
-
-
 def placed_event(order: Order, new: NewOrder, principal: Principal) -> AuditEvent:
     """The event of an order's placing."""
     detail = {
@@ -396,16 +356,3 @@ def placed_event(order: Order, new: NewOrder, principal: Principal) -> AuditEven
         "address": principal.address,
     }
     return _event(AuditTag.ORDER_PLACED, order.created, str(principal.requester), order, detail)
-
-
-def read_judged(prepared: Prepared) -> Judged:
-    """What the to-be-signed certificate says, from its bytes as they were parsed for the lints."""
-    content = prepared.content
-    return Judged(
-        names=content.names,
-        common_name=common_name(content.subject),
-        spki=content.spki,
-        not_before=content.not_before,
-        not_after=content.not_after,
-        ca=content.is_ca,
-    )

@@ -10,14 +10,16 @@ import msgspec
 
 from ca_core.clock import Clock
 from ca_core.status import CertificateState
-from policy.account import Group, User
+from policy.account import Account, Group, User
 from policy.audit import AuditEvent, read_leaf
 from policy.credential import Credential
 from policy.mount import Mount
 from policy.order import Authorization, Order
-from policy.problems import Malformed, UnknownCertificate, UnknownOrder, UnknownProduct
+from policy.problems import AccountUnknown, Malformed, UnknownCertificate, UnknownOrder, UnknownProduct
 from policy.product import Product
 from policy.store import (
+    ACCOUNT,
+    ACCOUNTS,
     ACCOUNTS_OF_CREDENTIAL,
     AUDIT,
     AUDIT_OF_OBJECT,
@@ -36,11 +38,14 @@ from policy.store import (
     OPEN_ORDERS_OF_CREDENTIAL,
     ORDER,
     ORDERS,
+    ORDERS_OF_OWNER_NEWEST,
+    PAUSES,
     PRODUCT,
     PRODUCT_VERSION,
     PRODUCTS,
     USERS,
     CertificateStatus,
+    Pause,
     Store,
     StoredAuthority,
     StoredCertificate,
@@ -167,6 +172,34 @@ class Inventory:
             for credential, uses in page:
                 yield credential, uses
             after = page[-1][0].id
+
+    async def account(self, account_id: str) -> Account:
+        """An ACME account. Raises AccountUnknown."""
+        found = await self._store.one(ACCOUNT, account_id)
+        if found is None:
+            raise AccountUnknown(f"there is no account {account_id}")
+        return found
+
+    async def account_page(
+        self,
+        after: str = "",
+        limit: int = PAGE,
+        *,
+        mount: str = "",
+        credential: str = "",
+        status: str = "",
+        text: str = "",
+    ) -> list[Account]:
+        """ACME accounts after the one with id `after`, by any of these filters; oldest first."""
+        return await self._store.many(ACCOUNTS, mount, credential, status, text, after, limit)
+
+    async def orders_of_account(self, account_id: str, after: str, limit: int) -> list[Order]:
+        """The orders of an account, newest first, after the one with id `after`."""
+        return await self._store.many(ORDERS_OF_OWNER_NEWEST, account_id, after, limit)
+
+    async def pauses(self, account_id: str) -> list[Pause]:
+        """The names that an account is paused for."""
+        return await self._store.many(PAUSES, account_id)
 
     async def uses(self, credential: str) -> int:
         """How often a credential was used for issuing."""

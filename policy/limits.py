@@ -17,6 +17,8 @@ _FORM = re.compile(r"(\d+)/(\d*)([smhd])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_KEYS = 100_000
 """Keys kept per server; beyond, those whose time has passed are dropped, then those that are nearest to it."""
+PAUSE_LIMIT = "failed_validations_until_pause"
+"""The limit beyond which an account is paused for a name."""
 ROOM = MAX_KEYS // 10
 """How many keys are dropped at least when there are too many, so that it costs one take in so many."""
 NETWORK_PREFIX = 64

@@ -6,7 +6,8 @@ Words are those of RFC 8555 section 7.1.3 where it has one, and of certificate s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
@@ -15,7 +16,7 @@ from typing import Any
 from ca_core.csr import CertificationRequest
 from ca_core.names import Identifier, IdentifierType
 from policy.ids import AuthorizationId, CredentialId, OrderId
-from policy.problems import NotReady, Problem
+from policy.problems import Malformed, NotReady, Problem
 
 __all__ = [
     "OPEN",
@@ -35,6 +36,8 @@ __all__ = [
     "Step",
     "StoredProblem",
     "advance",
+    "challenge_of",
+    "with_challenge",
 ]
 
 
@@ -306,3 +309,19 @@ class Authorization:
         if self.expires <= now and self.status in (AuthorizationStatus.PENDING, AuthorizationStatus.VALID):
             return AuthorizationStatus.EXPIRED
         return self.status
+
+
+def challenge_of(authorization: Authorization, method: str) -> Challenge:
+    """The challenge of this method. Raises Malformed when the authorization has none."""
+    for challenge in authorization.challenges:
+        if challenge.type == method:
+            return challenge
+    raise Malformed(f'the authorization has no challenge of type "{method}"')
+
+
+def with_challenge(authorization: Authorization, challenge: Challenge) -> Authorization:
+    """The authorization with this challenge in the place of the one of the same method."""
+    return replace(
+        authorization,
+        challenges=tuple(challenge if one.type == challenge.type else one for one in authorization.challenges),
+    )

@@ -10,15 +10,34 @@ from ca_core.issuance import IssuanceRequest
 from policy.authorizing import Authorizing
 from policy.catalogue import Catalogue
 from policy.credential import Principal
+from policy.fulfilment import GUARD_PROBLEMS, placed_event
 from policy.ids import OrderId, new_id
 from policy.limits import Limits
-from policy.order import Authorization, AuthorizationStatus, Identifier, NewOrder, Order, OrderStatus
-from policy.problems import AlreadyReplaced, BadCSR, BadTime, Forbidden, UnknownCertificate, UnknownProduct
-from policy.product import Product
+from policy.order import (
+    Authorization,
+    AuthorizationStatus,
+    Identifier,
+    IdentifierType,
+    NewOrder,
+    Order,
+    OrderStatus,
+)
+from policy.problems import (
+    AlreadyReplaced,
+    BadCSR,
+    BadTime,
+    Forbidden,
+    RejectedIdentifier,
+    UnknownCertificate,
+    UnknownProduct,
+)
+from policy.product import Product, ProductState
+from policy.quotas import Quotas
 from policy.rules import Case, judge
-from policy.rules.identifiers import trusted
+from policy.rules.identifiers import is_public_suffix, trusted
 from policy.rules.standard import AT_PLACING
-from policy.store import CERTIFICATE, ORDER_BY_REFERENCE, REPLACED, Store, Unit
+from policy.store import CERTIFICATE, ORDER_BY_REFERENCE, REPLACED, Conflict, Store, Unit, translate_conflict
+from policy.ticketing import Ticketing, Wanted, needs_ticket
 
 ORDER_LIFETIME = timedelta(days=7)
 """How long an order may stay open."""
@@ -36,6 +55,8 @@ class Placing:
         limits: Limits,
         clock: Clock,
     ) -> None:
+        self._quotas = Quotas(limits)
+        self._ticketing = Ticketing(store, clock)
         self._store = store
         self._ca = ca
         self._catalogue = catalogue
@@ -66,16 +87,35 @@ class Placing:
             int(self._clock().timestamp()),
         )
 
+    async def place(self, principal: Principal, new: NewOrder) -> Order:
+        """The order, written down; see RegistrationAuthority.place."""
+        known = await self.known(principal, new)
+        if known is not None:
+            return known
+        unit = Unit()
+        self.guard(principal, new, unit)
+        order = await self.draft(principal, new, unit)
+        unit.insert(order)
+        unit.audit(placed_event(order, new, principal))
+        try:
+            await self._store.commit(unit)
+        except Conflict as conflict:
+            known = await self.known(principal, new)
+            if known is not None:
+                return known
+            raise translate_conflict(conflict, GUARD_PROBLEMS) from conflict
+        return order
+
     async def draft(self, principal: Principal, new: NewOrder, unit: Unit, *, judged: bool = True) -> Order:
         """The new order with its authorizations in the unit; not yet written itself.
 
         Judged by the rules of placing, unless it is fulfilled at once, by rules that contain them.
         """
-        self._limits.take("new_orders_per_credential", principal.credential.id, "new orders with this credential")
-        if principal.account is not None:
-            self._limits.take("new_orders_per_account", principal.account.id, "new orders of this account")
-        product = await self._product(principal, new)
         identifiers = tuple(dict.fromkeys(new.identifiers or (new.request.names if new.request else ())))
+        if new.replaces is None and new.predecessor is None:
+            # What is there may be renewed: whoever replaces a certificate is not counted (RFC 9773 section 5).
+            self._take(principal, identifiers)
+        product = await self._product(principal, new, identifiers)
         case = Case(
             product=product,
             credential=principal.credential,
@@ -83,13 +123,17 @@ class Placing:
             group=await self._catalogue.group(principal.credential.group),
         )
         trace = judge(case, AT_PLACING) if judged else ()
+        self._check_ancestors(product, new)
         self._check_dates(product, new)
         if new.replaces is not None:
             await self._check_replaces(principal, new.replaces, identifiers)
+        ticket = None
+        if needs_ticket(product, principal):
+            ticket = await self._ticketing.granted(Wanted(principal, product, identifiers))
         now = self._clock()
         authorizations: list[Authorization] = []
         if principal.account is not None:
-            authorizations = await self._authorizing.authorizations_for(principal, product, identifiers, unit)
+            authorizations = await self._authorizing.authorizations_for(principal, product, identifiers, new, unit)
         else:
             self._check_trusted(case)
         proven = all(one.status is AuthorizationStatus.VALID for one in authorizations)
@@ -111,16 +155,50 @@ class Placing:
             account=principal.account.id if principal.account else None,
             profile=new.product,
             reference=new.reference,
-            authorizations=tuple(one.id for one in authorizations),
+            authorizations=tuple(dict.fromkeys(one.id for one in authorizations)),
             not_before=new.not_before,
             not_after=new.not_after,
             replaces=new.replaces,
             predecessor=new.predecessor,
-            trace=trace,
+            trace=trace if ticket is None else (*trace, ticket.trace[-1]),
+            approved=None if ticket is None else ticket.id,
         )
 
-    async def _product(self, principal: Principal, new: NewOrder) -> Product:
-        """The product asked for, or the first that mount and credential share. Raises UnknownProduct."""
+    async def judged(
+        self, principal: Principal, identifier: Identifier, product: str | None, *, subdomains: bool
+    ) -> Product:
+        """The product under which this name is to be proven before any order. Raises what the rules object to."""
+        chosen = await self._product(principal, NewOrder(product=product), (identifier,))
+        group = await self._catalogue.group(principal.credential.group)
+        judge(Case(chosen, principal.credential, (identifier,), group), AT_PLACING)
+        if subdomains and not chosen.names.public_suffixes and is_public_suffix(identifier.base):
+            raise RejectedIdentifier(f'"{identifier.base}" is a public suffix: nobody has all names below it')
+        self._limits.take("new_orders_per_credential", principal.credential.id, "new orders with this credential")
+        self._limits.take("new_orders_per_account", principal.owner, "new orders of this account")
+        return chosen
+
+    def _check_ancestors(self, product: Product, new: NewOrder) -> None:
+        """RFC 9444 section 4.1: an ancestor domain is a domain above the name, and no public suffix."""
+        for identifier, ancestor in new.ancestors.items():
+            if identifier.type is not IdentifierType.DNS or not identifier.base.endswith("." + ancestor):
+                raise RejectedIdentifier(f'"{ancestor}" is no domain above "{identifier.value}"', identifier=identifier)
+            if not product.names.public_suffixes and is_public_suffix(ancestor):
+                raise RejectedIdentifier(
+                    f'"{ancestor}" is a public suffix: nobody has all names below it', identifier=identifier
+                )
+
+    def _take(self, principal: Principal, identifiers: tuple[Identifier, ...]) -> None:
+        """Count an order. Raises RateLimited, also when a certificate for these names would be one too many now."""
+        self._limits.take("new_orders_per_credential", principal.credential.id, "new orders with this credential")
+        if principal.account is not None:
+            self._limits.take("new_orders_per_account", principal.account.id, "new orders of this account")
+        self._quotas.look(identifiers)
+
+    async def _product(self, principal: Principal, new: NewOrder, identifiers: tuple[Identifier, ...]) -> Product:
+        """The product asked for, else the one whose selector fits, else the first that mount and credential share.
+
+        Raises UnknownProduct.
+        """
         mount = await self._catalogue.mount(principal.mount)
         granted = [name for name in principal.credential.products if name in mount.products]
         if new.product is not None and new.product not in granted:
@@ -130,7 +208,20 @@ class Placing:
             )
         if not granted:
             raise UnknownProduct("this credential has no product that can be ordered here")
-        return await self._catalogue.active_product(new.product or granted[0], mount.protocol)
+        if new.product is not None or len(granted) == 1:
+            return await self._catalogue.active_product(new.product or granted[0], mount.protocol)
+        key_type = new.request.key_type if new.request is not None else None
+        for name in granted:
+            product = await self._catalogue.product(name)
+            if (
+                product is not None
+                and product.selector is not None
+                and product.selector.fits(identifiers, key_type)
+                and product.state is ProductState.ACTIVE
+                and mount.protocol in product.protocols
+            ):
+                return product
+        return await self._catalogue.active_product(granted[0], mount.protocol)
 
     def _check_trusted(self, case: Case) -> None:
         """Doors without challenges issue for names only for which the product trusts the credential."""

@@ -5,7 +5,8 @@ Problem (ca_core/problems.py)
 │   └── AccountUnknown
 ├── Forbidden
 │   ├── AccountBindingRequired
-│   └── AgreementRequired
+│   ├── AgreementRequired
+│   └── ApprovalRequired
 ├── Replayed
 ├── BadTime
 ├── UnknownProduct
@@ -48,6 +49,7 @@ __all__ = [
     "AgreementRequired",
     "AlreadyReplaced",
     "AlreadyRevoked",
+    "ApprovalRequired",
     "BadAlgorithm",
     "BadCSR",
     "BadProofOfPossession",
@@ -114,6 +116,13 @@ class AgreementRequired(Forbidden):
 
     kind = "agreement-required"
     title = "The terms of service have to be agreed to"
+
+
+class ApprovalRequired(Forbidden):
+    """A person has to approve first; `order` in the context is the ticket under which that is noted."""
+
+    kind = "approval-required"
+    title = "A person has to approve this first"
 
 
 class Replayed(Problem):

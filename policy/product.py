@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ca_core.names import Identifier
 from ca_core.profile import CertificateProfile
 
 
@@ -54,6 +55,41 @@ class ValidationRules:
     caa: bool = True
 
 
+class ApprovalMode(StrEnum):
+    """How a client that cannot wait learns that a person decides (ACME; other doors have words for it)."""
+
+    TICKET = "ticket"
+    """The order is refused with the address of a ticket; once that is granted, the next one is issued at once."""
+    HOLD = "hold"
+    """The order is held and said to be in processing: only for clients that are known to wait for hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which orders a product is for, where a client has several products and names none of them.
+
+    Everything that is said has to be true: at least `min_names` and at most `max_names` identifiers, with or without
+    wildcards among them, none of another type than `types`, and a key of one of `key_types` where the key is known.
+    """
+
+    min_names: int = 0
+    max_names: int | None = None
+    wildcards: bool | None = None
+    types: tuple[str, ...] = ()
+    key_types: tuple[str, ...] = ()
+
+    def fits(self, identifiers: tuple[Identifier, ...], key_type: str | None) -> bool:
+        """Whether an order for these names, with a key of this type, is one of those."""
+        count = len(identifiers)
+        return (
+            self.min_names <= count
+            and (self.max_names is None or count <= self.max_names)
+            and (self.wildcards is None or self.wildcards == any(one.wildcard for one in identifiers))
+            and (not self.types or all(one.type in self.types for one in identifiers))
+            and (not self.key_types or key_type is None or key_type in self.key_types)
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
     """One thing that can be ordered: CA, profile, rules, approval, limits, renewal.
@@ -72,4 +108,8 @@ class Product:
     names: NameRules = field(default_factory=NameRules)
     validation: ValidationRules = field(default_factory=ValidationRules)
     approval: bool = False
+    approval_over_acme: ApprovalMode = ApprovalMode.TICKET
+    ticket_seconds: int = 7 * 86400
+    """How long after a ticket was granted the order may come."""
+    selector: Selector | None = None
     renewal_fraction: float = 2 / 3

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from ca_core.algorithms import key_type
 from ca_core.clock import Clock
+from ca_core.keycheck import check_key
 from policy.account import Account, AccountStatus
 from policy.audit import AuditEvent, AuditTag
 from policy.authorizing import cancel_open_orders
 from policy.credential import Principal
 from policy.ids import AccountId, new_id
-from policy.limits import Limits
-from policy.problems import BadPublicKey, Forbidden, OrderConflict, Unauthenticated
+from policy.limits import PAUSE_LIMIT, Limits
+from policy.problems import AccountUnknown, BadPublicKey, Forbidden, Malformed, OrderConflict, Unauthenticated
 from policy.sealing import fingerprint
-from policy.store import ACCOUNT_BY_KEY, Conflict, Store, Unit, translate_conflict
+from policy.store import (
+    ACCOUNT,
+    ACCOUNT_BY_KEY,
+    KEY_CERTIFIED,
+    PAUSES,
+    Conflict,
+    Pause,
+    Store,
+    Unit,
+    translate_conflict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,7 @@ class Registering:
         one account, however many ask at the same moment (trap T-7).
         """
         self._limits.take("new_accounts_per_address", principal.address, "new accounts from this address")
+        await self._check_key(new.spki)
         now = self._clock()
         account = Account(
             id=AccountId(new_id()),
@@ -89,40 +106,109 @@ class Registering:
             agreed=agreed or account.agreed,
             version=account.version + 1,
         )
-        return await self._save(principal, changed, AuditTag.ACCOUNT_UPDATED, {"contacts": len(changed.contact)})
+        detail = {"contacts": len(changed.contact), "agreed": changed.agreed}
+        return await self._save(str(principal.requester), changed, AuditTag.ACCOUNT_UPDATED, detail)
 
     async def rollover(self, principal: Principal, spki: bytes, jwk: dict[str, str], thumbprint: str) -> Account:
         """The account with another key; the old one is dead with the same commit (traps T-13, T-27)."""
         account = _own(principal)
         if await self._store.one(ACCOUNT_BY_KEY, account.mount, thumbprint) is not None:
             raise OrderConflict("this key belongs to an account already")
+        await self._check_key(spki)
         changed = replace(account, spki=spki, jwk=jwk, thumbprint=thumbprint, version=account.version + 1)
         detail = {"from": fingerprint(account.spki), "to": fingerprint(spki)}
-        return await self._save(principal, changed, AuditTag.ACCOUNT_REKEYED, detail, fresh=spki)
+        actor = str(principal.requester)
+        return await self._save(actor, changed, AuditTag.ACCOUNT_REKEYED, detail, fresh=spki)
 
     async def deactivate(self, principal: Principal) -> Account:
         """The account, deactivated for good; its open orders end with it (RFC 8555 section 7.3.6)."""
-        account = _own(principal)
-        changed = replace(account, status=AccountStatus.DEACTIVATED, version=account.version + 1)
-        saved = await self._save(principal, changed, AuditTag.ACCOUNT_DEACTIVATED, {})
-        await cancel_open_orders(
-            self._store,
-            self._clock(),
-            owner=account.id,
-            why=Forbidden("the account was deactivated"),
-            actor=str(principal.requester),
-        )
+        actor = str(principal.requester)
+        return await self._end(_own(principal), AccountStatus.DEACTIVATED, AuditTag.ACCOUNT_DEACTIVATED, {}, actor)
+
+    async def _end(
+        self, account: Account, status: AccountStatus, tag: AuditTag, detail: dict[str, Any], actor: str
+    ) -> Account:
+        changed = replace(account, status=status, version=account.version + 1)
+        saved = await self._save(actor, changed, tag, detail)
+        why = Forbidden("the account was deactivated")
+        await cancel_open_orders(self._store, self._clock(), owner=account.id, why=why, actor=actor)
         return saved
 
+    # ----------------------------------------------------------------- what an administrator does
+
+    async def suspend(self, account_id: str, why: str, actor: str) -> Account:
+        """Stop an account until it is resumed; its open orders stay, and cannot be finalized meanwhile."""
+        account = await self._stored(account_id)
+        if account.status is not AccountStatus.VALID:
+            raise OrderConflict(f"the account is {account.status}: only a valid one can be suspended")
+        changed = replace(account, status=AccountStatus.SUSPENDED, version=account.version + 1)
+        return await self._save(actor, changed, AuditTag.ACCOUNT_SUSPENDED, {"why": why})
+
+    async def resume(self, account_id: str, actor: str) -> Account:
+        """Let a suspended account go on. One that has ended never does."""
+        account = await self._stored(account_id)
+        if account.status is not AccountStatus.SUSPENDED:
+            raise OrderConflict(f"the account is {account.status}: only a suspended one can be resumed")
+        changed = replace(account, status=AccountStatus.VALID, version=account.version + 1)
+        return await self._save(actor, changed, AuditTag.ACCOUNT_RESUMED, {})
+
+    async def revoke(self, account_id: str, why: str, actor: str) -> Account:
+        """End an account for good, which RFC 8555 section 7.1.6 calls "revoked" when the server does it."""
+        account = await self._stored(account_id)
+        if account.status in (AccountStatus.DEACTIVATED, AccountStatus.REVOKED):
+            raise OrderConflict(f"the account is {account.status} already; that is final")
+        return await self._end(account, AccountStatus.REVOKED, AuditTag.ACCOUNT_REVOKED, {"why": why}, actor)
+
+    async def unpause(self, account_id: str, names: Sequence[str], actor: str) -> list[Pause]:
+        """Let an account order names again that it was paused for; without names, all of them. Raises Malformed."""
+        account = await self._stored(account_id)
+        found = [
+            one
+            for one in await self._store.many(PAUSES, account.id)
+            if not names or one.identifier.value in names or str(one.identifier) in names
+        ]
+        if not found:
+            raise Malformed("the account is not paused for this")
+        unit = Unit()
+        for one in found:
+            unit.unpause(one)
+        what = {"identifiers": [str(one.identifier) for one in found]}
+        unit.audit(AuditEvent(AuditTag.ACCOUNT_UNPAUSED, self._clock(), actor, f"account:{account.id}", what))
+        await self._commit(unit)
+        for one in found:
+            self._limits.forget(PAUSE_LIMIT, f"{account.id}/{one.identifier.value}")
+        return found
+
+    async def _stored(self, account_id: str) -> Account:
+        account = await self._store.one(ACCOUNT, account_id)
+        if account is None:
+            raise AccountUnknown(f"there is no account {account_id}")
+        return account
+
+    # ----------------------------------------------------------------- shared
+
+    async def _check_key(self, spki: bytes) -> None:
+        """That an account may have this key: no weak one, and not that of a certificate (RFC 8555 section 11.1).
+
+        Raises BadPublicKey. Whether it is blocked, or an account's, the guards of the transaction say.
+        """
+        try:
+            public_key = load_der_public_key(spki)
+        except (ValueError, UnsupportedAlgorithm) as exc:
+            raise BadPublicKey("the account key cannot be read") from exc
+        check_key(spki, key_type(public_key))
+        if await self._store.one(KEY_CERTIFIED, fingerprint(spki)):
+            raise BadPublicKey("this is the key of a certificate: an account needs a key of its own")
+
     async def _save(
-        self, principal: Principal, account: Account, tag: AuditTag, detail: dict[str, Any], fresh: bytes | None = None
+        self, actor: str, account: Account, tag: AuditTag, detail: dict[str, Any], fresh: bytes | None = None
     ) -> Account:
         unit = Unit()
         if fresh is not None:
             unit.account_key_fresh(fresh)
             unit.key_not_blocked(fresh)
         unit.save(account)
-        unit.audit(AuditEvent(tag, self._clock(), str(principal.requester), f"account:{account.id}", detail))
+        unit.audit(AuditEvent(tag, self._clock(), actor, f"account:{account.id}", detail))
         await self._commit(unit)
         return account
 
@@ -136,6 +222,7 @@ class Registering:
                     "mount_active": (Forbidden, "this directory is closed"),
                     "key_not_blocked": (BadPublicKey, "this public key is blocked as compromised: make a new one"),
                     "account_key_fresh": (Forbidden, "an account with this key was stopped: make a new account key"),
+                    "pause_remove": (OrderConflict, "somebody else unpaused it at the same time"),
                     "credential_spend": (Forbidden, "the credential is not active, or used up"),
                     "account_thumbprint": (OrderConflict, "this key belongs to an account already"),
                     "account_save": (OrderConflict, "the account was changed at the same time: try again"),

@@ -19,11 +19,12 @@ from policy.authentication import Authentication
 from policy.authorizing import Authorizing
 from policy.catalogue import Catalogue
 from policy.credential import Claim, Principal
-from policy.fulfilment import GUARD_PROBLEMS, Fulfilment, placed_event
+from policy.fulfilment import Fulfilment, placed_event
 from policy.limits import Limits
 from policy.mount import Mount
 from policy.order import (
     Authorization,
+    Identifier,
     NewOrder,
     Order,
     OrderKind,
@@ -54,11 +55,9 @@ from policy.store import (
     CERTIFICATE_STATUS,
     ORDER,
     ORDERS_OF_OWNER,
-    Conflict,
     Store,
     StoredCertificate,
     Unit,
-    translate_conflict,
 )
 
 __all__ = [
@@ -73,11 +72,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate with what is said about it: the stored facts, DER, and the issuer's chain without the root."""
+    """A certificate with what is said about it: the stored facts, DER, and the issuer's chain without the root.
+
+    `alternates` are further chains; `issuer_url` is where the issuer's own certificate can be fetched.
+    """
 
     stored: StoredCertificate
     der: bytes
     chain: tuple[bytes, ...]
+    alternates: tuple[tuple[bytes, ...], ...] = ()
+    issuer_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,26 +210,7 @@ class RegistrationAuthority:
         AlreadyReplaced, Forbidden.
         """
         async with self._parts.refusals.noted(principal):
-            return await self._place(principal, new)
-
-    async def _place(self, principal: Principal, new: NewOrder) -> Order:
-        placing = self._parts.placing
-        known = await placing.known(principal, new)
-        if known is not None:
-            return known
-        unit = Unit()
-        placing.guard(principal, new, unit)
-        order = await placing.draft(principal, new, unit)
-        unit.insert(order)
-        unit.audit(placed_event(order, new, principal))
-        try:
-            await self._store.commit(unit)
-        except Conflict as conflict:
-            known = await placing.known(principal, new)
-            if known is not None:
-                return known
-            raise translate_conflict(conflict, GUARD_PROBLEMS) from conflict
-        return order
+            return await self._parts.placing.place(principal, new)
 
     async def order(self, principal: Principal, order_id: str) -> Order:
         """An order of this principal's. Raises UnknownOrder, also for the order of somebody else."""
@@ -257,6 +242,24 @@ class RegistrationAuthority:
         if found is None or found.owner != principal.owner or found.mount != principal.mount:
             raise UnknownOrder("there is no such authorization")
         return found
+
+    async def authorize(
+        self, principal: Principal, identifier: Identifier, *, subdomains: bool = False, product: str | None = None
+    ) -> Authorization:
+        """An authorization before any order (RFC 8555 section 7.4.1); with `subdomains` for the names below, too.
+
+        Raises RejectedIdentifier, UnknownProduct, RateLimited, Forbidden.
+        """
+        async with self._parts.refusals.noted(principal):
+            chosen = await self._parts.placing.judged(principal, identifier, product, subdomains=subdomains)
+            return await self._parts.authorizing.authorize(principal, chosen, identifier, subdomains=subdomains)
+
+    async def ticket(self, mount: str, order_id: str) -> Order:
+        """The ticket with this identifier, which whoever was given its address may look at. Raises UnknownOrder."""
+        order = await self._store.one(ORDER, order_id)
+        if order is None or order.mount != mount or not order.ticket:
+            raise UnknownOrder("there is no such ticket")
+        return await self._expired(order)
 
     async def answer(self, principal: Principal, authorization_id: str, method: str) -> Authorization:
         """The client says that the challenge of this method can be tried (RFC 8555 section 7.5.1).
@@ -355,7 +358,9 @@ class RegistrationAuthority:
 
     def _certificate(self, stored: StoredCertificate, der: bytes) -> Certificate:
         issuer = self._parts.ca.issuer_by_id(stored.issuer_id)
-        return Certificate(stored, der, issuer.chain_der if issuer else ())
+        if issuer is None:
+            return Certificate(stored, der, ())
+        return Certificate(stored, der, issuer.chain_der, issuer.alternates_der, issuer.ca_url)
 
     async def revoke(self, revoker: Principal | KeyHolder, certificate: bytes, reason: RevocationReason | None) -> None:
         """Revoke the certificate with this DER.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,13 +10,27 @@ from ca_core.clock import Clock
 from ca_core.csr import CertificationRequest
 from ca_core.names import subject_text
 from ca_core.status import CertificateState
+from policy.audit import AuditEvent, AuditTag
 from policy.catalogue import Catalogue
 from policy.credential import Principal
-from policy.problems import BadCSR, Forbidden, UnknownCertificate
-from policy.store import CERTIFICATE, CERTIFICATE_STATUS, Store, StoredCertificate
+from policy.problems import BadCSR, Forbidden, Malformed, OrderConflict, UnknownCertificate, UnknownProduct
+from policy.store import (
+    CERTIFICATE,
+    CERTIFICATE_STATUS,
+    DEMANDS,
+    DEMANDS_ON,
+    Conflict,
+    Demand,
+    Store,
+    StoredCertificate,
+    Unit,
+)
 
 RETRY_AFTER_SECONDS = 6 * 3600
 """How long a client may wait before it looks at its window again (RFC 9773 section 4.3)."""
+
+CERTIFICATE_, PRODUCT = "certificate:", "product:"
+"""How the objects of demands begin, as they do in the audit log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +61,77 @@ class Renewal:
         now = self._clock()
         if status is None or status.state is not CertificateState.VALID:
             return RenewalWindow(now - timedelta(hours=1), now - timedelta(minutes=30), RETRY_AFTER_SECONDS)
+        demand = self._demand(stored, await self._store.many(DEMANDS_ON, *_objects(stored)))
+        if demand is not None:
+            return RenewalWindow(demand.at - timedelta(hours=1), demand.at, RETRY_AFTER_SECONDS, demand.explanation_url)
         product = await self._catalogue.product(stored.product)
         fraction = product.renewal_fraction if product is not None else 2 / 3
         life = stored.not_after - stored.not_before
         start = stored.not_before + timedelta(seconds=int(life.total_seconds() * fraction))
         # A window, not a moment: each client picks its own time in it, so renewals spread (RFC 9773 section 4.2).
         return RenewalWindow(start, start + timedelta(seconds=int(life.total_seconds() * 0.06)), RETRY_AFTER_SECONDS)
+
+    def _demand(self, stored: StoredCertificate, found: list[Demand]) -> Demand | None:
+        """What concerns this certificate: one about itself, or about its product when it was there by then."""
+        return next((one for one in found if not one.object.startswith(PRODUCT) or stored.not_before <= one.at), None)
+
+    async def demand(
+        self,
+        actor: str,
+        *,
+        why: str,
+        serials: Sequence[str] = (),
+        product: str | None = None,
+        explanation_url: str | None = None,
+    ) -> list[Demand]:
+        """Have certificates renewed now, whatever their age: these, or all that the product has until now.
+
+        Their windows lie in the past from the commit on, with the URL of a page for people (RFC 9773 section 4.2).
+        Raises UnknownCertificate, UnknownProduct, Malformed.
+        """
+        if explanation_url is not None and not _is_page(explanation_url):
+            raise Malformed(f'"{explanation_url}" is not the http or https URL of a page')
+        now = self._clock()
+        objects = [f"{CERTIFICATE_}{await self._known(serial)}" for serial in dict.fromkeys(serials)]
+        if product is not None:
+            if await self._catalogue.product(product) is None:
+                raise UnknownProduct(f'there is no product "{product}"')
+            objects.append(PRODUCT + product)
+        if not objects:
+            raise Malformed("say which certificates: serials, or a product")
+        made = [Demand(one, now, why, actor, explanation_url) for one in objects]
+        unit = Unit()
+        for one in made:
+            unit.demand(one)
+            detail = {"why": why, "explanation_url": explanation_url}
+            unit.audit(AuditEvent(AuditTag.RENEWAL_DEMANDED, now, actor, one.object, detail))
+        await self._store.commit(unit)
+        return made
+
+    async def withdraw(self, actor: str, *, serials: Sequence[str] = (), product: str | None = None) -> list[str]:
+        """Take demands back: the ordinary windows count again. Raises UnknownCertificate, OrderConflict."""
+        objects = [f"{CERTIFICATE_}{await self._known(serial)}" for serial in dict.fromkeys(serials)]
+        objects += [PRODUCT + product] if product is not None else []
+        unit = Unit()
+        for one in objects:
+            unit.withdraw(one)
+        for one in objects:
+            unit.audit(AuditEvent(AuditTag.RENEWAL_WITHDRAWN, self._clock(), actor, one))
+        try:
+            await self._store.commit(unit)
+        except Conflict as conflict:
+            raise OrderConflict("not all of these were to be renewed now; nothing was changed") from conflict
+        return objects
+
+    async def demands(self) -> list[Demand]:
+        """Everything that is to be renewed before its time."""
+        return await self._store.many(DEMANDS)
+
+    async def _known(self, serial: str) -> str:
+        normal = serial.strip().lower().removeprefix("0x").replace(":", "").rjust(40, "0")
+        if await self._store.one(CERTIFICATE, normal) is None:
+            raise UnknownCertificate(f"there is no certificate with serial {serial}")
+        return normal
 
     async def predecessor(
         self, principal: Principal, request: CertificationRequest, *, same_names: bool
@@ -76,6 +156,15 @@ class Renewal:
                     f'renewed, "{subject_text(stored.subject)}"'
                 )
         return stored
+
+
+def _objects(stored: StoredCertificate) -> tuple[str, str]:
+    return CERTIFICATE_ + stored.serial, PRODUCT + stored.product
+
+
+def _is_page(url: str) -> bool:
+    """Whether a URL can be shown to people and sent in JSON: http or https, printable ASCII."""
+    return url.startswith(("https://", "http://")) and all("!" <= one <= "~" for one in url)
 
 
 def _compared(subject: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

@@ -24,21 +24,17 @@ from policy.limits import Limits
 from policy.order import (
     Authorization,
     AuthorizationStatus,
-    Challenge,
     ChallengeStatus,
     StoredProblem,
+    challenge_of,
+    with_challenge,
 )
-from policy.problems import Malformed, OrderConflict, Problem, RateLimited, UnknownOrder, ValidationFailed
-from policy.store import (
-    ACCOUNT,
-    AUTHORIZATION,
-    Conflict,
-    Store,
-    Unit,
-)
+from policy.pausing import Pausing
+from policy.problems import OrderConflict, Problem, UnknownOrder, ValidationFailed
+from policy.store import ACCOUNT, AUTHORIZATION, Conflict, Store, Unit
 from policy.validation import Attempt, CAAChecker, CAAResolver, Evidence, Validator
 from policy.validation.caa import CAAQuery
-from policy.validation.challenges import key_authorization
+from policy.validation.challenges import HTTP_01, TLS_ALPN_01, key_authorization
 from policy.waiting import WaitingOrders
 
 _log = structlog.get_logger("certgate.validating")
@@ -54,6 +50,7 @@ RUNNING_AT_ONCE = 100
 RUNNING_PER_OWNER = 20
 """One account, whose targets may all hang, leaves room for others; 20 is more than a client answers at a time."""
 VALIDATE_JOB = "validate"
+_CONNECTING = frozenset({HTTP_01, TLS_ALPN_01})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +92,13 @@ class Validating:
         self.validators = validators
         self.caa = caa
         self.caa_checker = caa_checker
-        self._limits = limits
+        self._pausing = Pausing(limits)
         self._clock = clock
         self._account_uri = account_uri
         self.settings = settings
         self.waiting = WaitingOrders(store, clock)
         self.read = self.waiting.read
-        self._running: dict[AuthorizationId, asyncio.Task[None]] = {}
+        self._running: dict[AuthorizationId, asyncio.Task[Authorization]] = {}
         self._about: dict[AuthorizationId, tuple[str, str]] = {}
         """Owner and method of what is running."""
 
@@ -111,21 +108,21 @@ class Validating:
         Raises Unavailable when the store cannot write.
         """
         if not self._room(authorization):
-            await self._mark_processing(authorization.id, method, QUEUE_SECONDS)
-            return await self.current(authorization.id)
+            return await self._mark_processing(authorization, method, QUEUE_SECONDS)
         task = self._start(authorization, method, thumbprint)
-        await asyncio.wait({task}, timeout=self.settings.inline_seconds)
-        if not task.done():
-            # Where another method is being tried, nobody tries this one; its outcome decides (section 7.1.6).
-            if self._about[authorization.id] == (authorization.owner, method):
-                await self._mark_processing(authorization.id, method, RECOVERY_SECONDS)
-        elif not task.cancelled():
-            task.result()
-        return await self.current(authorization.id)
+        if await _ends_within(task, self.settings.inline_seconds):
+            return await self.current(authorization.id) if task.cancelled() else task.result()
+        authorization = await self.current(authorization.id)
+        # Where another method is being tried, nobody tries this one; its outcome decides (section 7.1.6).
+        if self._about.get(authorization.id) == (authorization.owner, method):
+            return await self._mark_processing(authorization, method, RECOVERY_SECONDS)
+        return authorization
 
     def _room(self, authorization: Authorization) -> bool:
         """Whether the validation of this authorization is running, or may begin."""
         if authorization.id in self._running:
+            return True
+        if len(self._about) < min(self.settings.running_at_once, self.settings.running_per_owner):
             return True
         owners = [owner for owner, _ in self._about.values()]
         return (
@@ -133,17 +130,17 @@ class Validating:
             and owners.count(authorization.owner) < self.settings.running_per_owner
         )
 
-    def _start(self, authorization: Authorization, method: str, thumbprint: str) -> asyncio.Task[None]:
+    def _start(self, authorization: Authorization, method: str, thumbprint: str) -> asyncio.Task[Authorization]:
         """The running validation of this authorization, or a new one: never two at once, however often it is asked."""
         task = self._running.get(authorization.id)
         if task is None:
-            task = asyncio.create_task(self._validate(authorization.id, method, thumbprint))
+            task = asyncio.create_task(self._validate(authorization, method, thumbprint))
             self._running[authorization.id] = task
             self._about[authorization.id] = authorization.owner, method
             task.add_done_callback(partial(self._ended, authorization.id))
         return task
 
-    def _ended(self, authorization_id: AuthorizationId, task: asyncio.Task[None]) -> None:
+    def _ended(self, authorization_id: AuthorizationId, task: asyncio.Task[Authorization]) -> None:
         del self._running[authorization_id]
         del self._about[authorization_id]
         if not task.cancelled() and (fault := task.exception()) is not None:
@@ -174,23 +171,22 @@ class Validating:
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
-    async def _validate(self, authorization_id: AuthorizationId, method: str, thumbprint: str) -> None:
-        """All tries of one challenge, and what comes of them."""
+    async def _validate(self, authorization: Authorization, method: str, thumbprint: str) -> Authorization:
+        """All tries of one challenge, and what comes of them: the authorization as it is then."""
         for pause in (*self.settings.retries_after_seconds, None):
-            authorization = await self.current(authorization_id)
             if authorization.status is not AuthorizationStatus.PENDING:
-                return
+                break
             try:
                 evidence = await self._attempt(authorization, method, thumbprint)
             except ValidationFailed as problem:
                 if pause is None:
-                    await self._settle(authorization_id, partial(self._failed, method=method, problem=problem))
-                    return
-                await self._settle(authorization_id, partial(self._retried, method=method, problem=problem))
+                    return await self._settle(authorization, partial(self._failed, method=method, problem=problem))
+                await self._settle(authorization, partial(self._retried, method=method, problem=problem))
                 await asyncio.sleep(pause)
+                authorization = await self.current(authorization.id)
             else:
-                await self._settle(authorization_id, partial(self._proven, method=method, evidence=evidence))
-                return
+                return await self._settle(authorization, partial(self._proven, method=method, evidence=evidence))
+        return authorization
 
     async def _attempt(self, authorization: Authorization, method: str, thumbprint: str) -> Evidence:
         """One try: the challenge, and CAA beside it. Raises a kind of ValidationFailed."""
@@ -198,7 +194,8 @@ class Validating:
         token = challenge_of(authorization, method).token
         attempt = Attempt(
             authorization.identifier,
-            authorization.wildcard,
+            # Who may have every name below a domain may have its wildcard, and the other way round.
+            authorization.wildcard or authorization.subdomains,
             method,
             token,
             key_authorization(token, thumbprint),
@@ -209,7 +206,7 @@ class Validating:
         try:
             async with asyncio.timeout(self.settings.attempt_seconds):
                 if product is not None and product.validation.caa:
-                    caa = await self.check_caa(authorization, method)
+                    caa = await self.check_caa(authorization, method, connects=method in _CONNECTING)
                 evidence = await self.validators[method].validate(attempt)
                 return replace(evidence, caa=caa) if caa else evidence
         except ValidationFailed as problem:
@@ -224,9 +221,12 @@ class Validating:
             _log.error("a validator failed", method=method, identifier=str(attempt.identifier), exc_info=fault)
             raise ValidationFailed("internal error in validation") from fault
 
-    async def check_caa(self, authorization: Authorization, method: str | None) -> Mapping[str, Any]:
+    async def check_caa(
+        self, authorization: Authorization, method: str | None, *, connects: bool = False
+    ) -> Mapping[str, Any]:
         """That CAA records of the name permit this CA, account and method; what several perspectives said of it.
 
+        `connects` says that the method is tried right after, by a connection to the name.
         Raises ValidationCAA, ValidationDNS, and ValidationFailed where perspectives do not agree.
         """
         if authorization.identifier.type != "dns":
@@ -240,7 +240,7 @@ class Validating:
         )
         if self.caa_checker is not None:
             return await self.caa_checker.check(query)
-        query.judge(await self.caa.caa(query.domain))
+        query.judge(await self.caa.caa(query.domain, addresses=connects))
         return {}
 
     async def check_caa_again(self, authorization: Authorization, method: str | None) -> None:
@@ -269,30 +269,37 @@ class Validating:
             raise UnknownOrder("there is no such authorization")
         return found
 
-    async def _settle(self, authorization_id: str, write: Callable[[Authorization, Unit], object]) -> None:
-        """Commit an outcome on the newest version of the authorization; nothing when it is not pending any more.
+    async def _settle(
+        self, authorization: Authorization, write: Callable[[Authorization, Unit], Authorization | None]
+    ) -> Authorization:
+        """Commit an outcome on the newest version of the authorization, and give it back.
 
-        The orders that wait for it move in the same commit. A guard missed because somebody else wrote meanwhile
-        means: read and decide again.
+        Nothing is written when it is not pending any more, or `write` says None. The orders that wait for it move in
+        the same commit. A guard missed because somebody else wrote meanwhile means: read and decide again.
         """
         for _ in range(10):
-            authorization = await self.current(authorization_id)
             if authorization.status is not AuthorizationStatus.PENDING:
-                return
+                return authorization
             unit = Unit()
             outcome = write(authorization, unit)
-            waits = isinstance(outcome, Authorization) and await self.waiting.move(outcome, unit)
+            if outcome is None:
+                return authorization
+            # While it is pending, so is what waits for it.
+            decided = outcome.status is not AuthorizationStatus.PENDING
+            waits = decided and await self.waiting.move(outcome, unit)
             try:
                 await self._store.commit(unit)
             except Conflict:
+                authorization = await self.current(authorization.id)
                 continue
             if waits:
-                await self.waiting.look_again(authorization_id)
-            return
-        raise OrderConflict("the authorization changes too often", authorization=authorization_id)
+                await self.waiting.look_again(outcome.id)
+            return outcome
+        raise OrderConflict("the authorization changes too often", authorization=authorization.id)
 
     def _proven(self, old: Authorization, unit: Unit, *, method: str, evidence: Evidence) -> Authorization:
         now = self._clock()
+        self._pausing.proven(old)
         challenge = replace(challenge_of(old, method), status=ChallengeStatus.VALID, validated=now, error=None)
         # The others are moot; showing only the one that counted is what RFC 8555 section 7.1.4 describes.
         new = replace(
@@ -310,10 +317,10 @@ class Validating:
 
     def _failed(self, old: Authorization, unit: Unit, *, method: str, problem: Problem) -> Authorization:
         now = self._clock()
-        self._count_failure(old)
+        self._pausing.failed(old, problem, now, unit)
         stored = StoredProblem.of(problem)
         new = replace(
-            _with(old, replace(challenge_of(old, method), status=ChallengeStatus.INVALID, error=stored)),
+            with_challenge(old, replace(challenge_of(old, method), status=ChallengeStatus.INVALID, error=stored)),
             status=AuthorizationStatus.INVALID,
             version=old.version + 1,
         )
@@ -322,7 +329,7 @@ class Validating:
         unit.audit(_event(AuditTag.AUTHORIZATION_INVALID, now, new, detail | _told(problem)))
         return new
 
-    def _retried(self, old: Authorization, unit: Unit, *, method: str, problem: Problem) -> None:
+    def _retried(self, old: Authorization, unit: Unit, *, method: str, problem: Problem) -> Authorization:
         before = challenge_of(old, method)
         challenge = replace(
             before,
@@ -330,46 +337,47 @@ class Validating:
             attempts=before.attempts + 1,
             error=StoredProblem.of(problem),
         )
-        new = replace(_with(old, challenge), version=old.version + 1)
+        new = replace(with_challenge(old, challenge), version=old.version + 1)
         unit.save(new)
         unit.schedule(VALIDATE_JOB, f"{old.id}/{method}", self._in(RECOVERY_SECONDS))
         detail = {"identifier": str(old.identifier), "method": method, "problem": problem.kind}
         unit.audit(_event(AuditTag.CHALLENGE_RETRIED, self._clock(), new, detail | _told(problem)))
+        return new
 
-    async def _mark_processing(self, authorization_id: AuthorizationId, method: str, seconds: int) -> None:
-        def write(old: Authorization, unit: Unit) -> None:
+    async def _mark_processing(self, authorization: Authorization, method: str, seconds: int) -> Authorization:
+        def write(old: Authorization, unit: Unit) -> Authorization | None:
             challenge = challenge_of(old, method)
-            if challenge.status is ChallengeStatus.PENDING:
-                new = _with(old, replace(challenge, status=ChallengeStatus.PROCESSING))
-                unit.save(replace(new, version=old.version + 1))
-                unit.schedule(VALIDATE_JOB, f"{old.id}/{method}", self._in(seconds))
+            if challenge.status is not ChallengeStatus.PENDING:
+                return None
+            new = with_challenge(old, replace(challenge, status=ChallengeStatus.PROCESSING))
+            new = replace(new, version=old.version + 1)
+            unit.save(new)
+            unit.schedule(VALIDATE_JOB, f"{old.id}/{method}", self._in(seconds))
+            return new
 
-        await self._settle(authorization_id, write)
+        return await self._settle(authorization, write)
 
     def _in(self, seconds: int) -> datetime:
         return self._clock() + timedelta(seconds=seconds)
 
-    def _count_failure(self, authorization: Authorization) -> None:
-        try:
-            key = f"{authorization.owner}/{authorization.identifier.value}"
-            self._limits.take("failed_validations_per_account", key, "failed validations")
-        except RateLimited:
-            return  # the next answer is told
 
+async def _ends_within(task: asyncio.Task[Any], seconds: float) -> bool:
+    """Wait for a task, at most so long; whether it has ended. Never raises what it raised, and never cancels it."""
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Future[None] = loop.create_future()
 
-def challenge_of(authorization: Authorization, method: str) -> Challenge:
-    """The challenge of this method. Raises Malformed when the authorization has none."""
-    for challenge in authorization.challenges:
-        if challenge.type == method:
-            return challenge
-    raise Malformed(f'the authorization has no challenge of type "{method}"')
+    def wake(_: object = None) -> None:
+        if not waiting.done():
+            waiting.set_result(None)
 
-
-def _with(authorization: Authorization, challenge: Challenge) -> Authorization:
-    return replace(
-        authorization,
-        challenges=tuple(challenge if one.type == challenge.type else one for one in authorization.challenges),
-    )
+    timer = loop.call_later(seconds, wake)
+    task.add_done_callback(wake)
+    try:
+        await waiting
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
+    return task.done()
 
 
 def _told(problem: Problem) -> dict[str, Any]:

@@ -45,8 +45,8 @@ class WaitingOrders:
             if changed.status is not AuthorizationStatus.VALID:
                 self._end(order, changed, now, unit)
                 continue
-            others = [one for one in await self.read(order.authorizations) if one.id != changed.id]
-            if all(one.at(now) is AuthorizationStatus.VALID for one in others):
+            others = tuple(one for one in order.authorizations if one != changed.id)
+            if all(one.at(now) is AuthorizationStatus.VALID for one in await self.read(others)):
                 self._authorize(order, now, unit)
             else:
                 waits = True

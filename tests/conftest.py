@@ -18,14 +18,14 @@ from gateway.app import Core, put_together
 from gateway.config import load
 from gateway.store import open_store
 from policy.account import Group, User
-from policy.administration import CreatedCredential, NewCredential
 from policy.authorities import Authorities
 from policy.credential import AuthenticationMethod, CredentialType
+from policy.credentialing import CreatedCredential, NewCredential
 from policy.fulfilment import Fulfilment
 from policy.mount import Mount
 from policy.order import Identifier
 from policy.problems import ValidationIncorrectResponse
-from policy.product import NameRules, Product, ValidationRules
+from policy.product import ApprovalMode, NameRules, Product, ValidationRules
 from policy.sealing import Sealing
 from policy.validation import Attempt, Evidence
 from policy.validation.caa import CAASet
@@ -74,7 +74,7 @@ class FakeCAA:
     sets: dict[str, CAASet] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    async def caa(self, domain: str) -> CAASet:
+    async def caa(self, domain: str, *, addresses: bool = False) -> CAASet:
         """As a CAAResolver."""
         self.asked.append(domain)
         return self.sets.get(domain, CAASet(None))
@@ -175,6 +175,7 @@ async def _furnish(house: House) -> None:
         TLS_PROFILE,
         ("acme", "est"),
         approval=True,
+        approval_over_acme=ApprovalMode.HOLD,
         validation=ValidationRules(trusted=("dns:*.certgate.test",)),
     )
     await admin.apply_product(held, ACTOR)

@@ -111,6 +111,7 @@ def json_option(one: argparse.ArgumentParser, help: str = "as JSON, for scripts"
 def parser() -> argparse.ArgumentParser:
     """The whole command tree."""
     from gateway.cli import (
+        account,
         audit,
         ca,
         certificate,
@@ -118,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
         credential,
         db,
         doctor,
+        domain,
         mount,
         order,
         people,
@@ -133,8 +135,8 @@ def parser() -> argparse.ArgumentParser:
     tree.add_argument("--version", action="version", version=f"certgate {__version__}")
     commands = tree.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (
-        quickstart, serve, doctor, config, ca, product, mount, people, credential, order, certificate, audit, db,
-        perspective,
+        quickstart, serve, doctor, config, ca, product, mount, people, credential, account, domain, order, certificate, audit,
+        db, perspective,
     ):  # fmt: skip
         module.add(commands)
     return tree

@@ -1,8 +1,9 @@
-"""certgate ca: list, show, create, crl."""
+"""certgate ca: list, show, create, chain, crl."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from gateway.cli import OK, USAGE, Actions, CommandFailed, json_option, noun, verb
@@ -29,6 +30,10 @@ def add(commands: Actions) -> None:
         "--days", type=int, metavar="N", help=f"validity (default {ROOT_DAYS}, with --under {ISSUING_DAYS})"
     )
     one.add_argument("--shards", type=int, default=1, metavar="N", help="CRL shards, fixed for good (default 1)")
+    json_option(one)
+    one = verb(actions, "chain", chain, "offer another chain, as of a CA that another root has cross-certified")
+    one.add_argument("name")
+    one.add_argument("--file", "-f", required=True, metavar="FILE", help="PEM, from this CA up, without the root")
     json_option(one)
     one = verb(actions, "crl", crl, "sign and publish CRLs now")
     one.add_argument("name", nargs="?", help="of this CA; default: of all")
@@ -102,6 +107,7 @@ def _print(found: dict[str, Any]) -> None:
             "key": found["key_type"],
             "key identifier": found["issuer_id"],
             "CRL shards": found["shards"],
+            "chains": found["chains"],
             "in use": found["loaded"],
         }
     )
@@ -125,6 +131,23 @@ def create(options: argparse.Namespace) -> int:
             return OK
         kind = "root" if made["root"] else "issuing"
         print(f'{kind} CA "{made["name"]}" is made, valid until {when(made["not_after"])} UTC')
+        if talk.running:
+            print(f"Restart the server: {made['note']}.")
+    return OK
+
+
+def chain(options: argparse.Namespace) -> int:
+    """certgate ca chain"""
+    try:
+        text = Path(options.file).read_text()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise CommandFailed(f"{options.file} cannot be read: {fault}", USAGE) from fault
+    with conversation(options) as talk:
+        made = talk.ask("ca.add-chain", name=options.name, chain=text)
+        if options.json:
+            print_json(made)
+            return OK
+        print(f'the CA "{made["name"]}" has {made["chains"]} chains now')
         if talk.running:
             print(f"Restart the server: {made['note']}.")
     return OK

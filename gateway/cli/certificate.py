@@ -1,4 +1,4 @@
-"""certgate cert: show, list, export, revoke, hold, release."""
+"""certgate cert: show, list, export, renew-now, revoke, hold, release."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ def _filters(one: argparse.ArgumentParser) -> None:
 
 
 def _changes(actions: Actions) -> None:
+    one = verb(actions, "renew-now", renew_now, "have ACME clients renew certificates before their time (ARI)")
+    one.add_argument("serials", nargs="*", metavar="SERIAL", help="none: list what is to be renewed now")
+    one.add_argument("--product", metavar="P", help="all certificates of this product that there are now")
+    one.add_argument("--explanation-url", metavar="URL", help="of a page that tells people why (RFC 9773)")
+    one.add_argument("--why", default="", metavar="TEXT", help="for the audit log")
+    one.add_argument("--withdraw", action="store_true", help="take it back: the ordinary windows count again")
+    json_option(one)
     allowed = ", ".join(reason for reason in RevocationReason if reason not in NO_REASON)
     one = verb(actions, "revoke", revoke, "revoke a certificate for good")
     one.add_argument("serial")
@@ -138,6 +145,23 @@ def release(options: argparse.Namespace) -> int:
     """certgate cert release"""
     with conversation(options) as talk:
         return _say(options, talk, talk.ask("cert.release", serial=options.serial))
+
+
+def renew_now(options: argparse.Namespace) -> int:
+    """certgate cert renew-now"""
+    of = {"serials": options.serials, "product": options.product}
+    if not options.serials and not options.product:
+        found = ask(options, "cert.demands")
+    elif options.withdraw:
+        found = ask(options, "cert.renew-later", **of)
+    else:
+        found = ask(options, "cert.renew-now", explanation_url=options.explanation_url, why=options.why, **of)
+    if options.json:
+        print_json(found)
+        return OK
+    rows = [[one["object"], when(one["at"]), one["why"], one["explanation_url"]] for one in found]
+    print_table(rows, ["to be renewed now", "since (UTC)", "why", "page"])
+    return OK
 
 
 def _say(options: argparse.Namespace, talk: Conversation, now: dict[str, Any]) -> int:

@@ -18,12 +18,16 @@ Command = Callable[..., Awaitable[Any]]
 
 def commands_of(core: Core) -> Mapping[str, Command]:
     """Every command, bound to this core."""
+    from gateway.commands.accounts import COMMANDS as ACCOUNTS
     from gateway.commands.audit import COMMANDS as AUDIT
     from gateway.commands.catalogue import COMMANDS as CATALOGUE
     from gateway.commands.certificates import COMMANDS as CERTIFICATES
     from gateway.commands.credentials import COMMANDS as CREDENTIALS
+    from gateway.commands.domains import COMMANDS as DOMAINS
     from gateway.commands.orders import COMMANDS as ORDERS
     from gateway.commands.system import COMMANDS as SYSTEM
 
-    functions = {**AUDIT, **CATALOGUE, **CERTIFICATES, **CREDENTIALS, **ORDERS, **SYSTEM}
+    functions = {
+        **ACCOUNTS, **AUDIT, **CATALOGUE, **CERTIFICATES, **CREDENTIALS, **DOMAINS, **ORDERS, **SYSTEM,
+    }  # fmt: skip
     return {name: partial(function, core) for name, function in functions.items()}

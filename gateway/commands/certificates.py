@@ -10,7 +10,7 @@ from ca_core.status import CertificateState, RevocationReason
 from gateway.commands.plain import event_value, moment, page_size, pem
 from policy.inventory import ListedCertificate
 from policy.problems import BadRevocationReason, Malformed
-from policy.store import SERVICE
+from policy.store import SERVICE, Demand
 
 if TYPE_CHECKING:
     from gateway.app import Core
@@ -101,6 +101,50 @@ async def release(core: Core, *, serial: str, actor: str) -> dict[str, Any]:
     return await _now(core, one)
 
 
+async def renew_now(
+    core: Core,
+    *,
+    actor: str,
+    serials: list[str] | None = None,
+    product: str | None = None,
+    explanation_url: str | None = None,
+    why: str = "",
+) -> list[dict[str, Any]]:
+    """Have certificates renewed before their time: these, or all of a product. Raises Malformed, UnknownCertificate."""
+    made = await core.renewal.demand(
+        actor,
+        why=why or "no reason was given",
+        serials=serials or (),
+        product=product,
+        explanation_url=explanation_url,
+    )
+    return [demand_value(one) for one in made]
+
+
+async def renew_later(
+    core: Core, *, actor: str, serials: list[str] | None = None, product: str | None = None
+) -> list[dict[str, Any]]:
+    """Take such demands back; what is left of them. Raises UnknownCertificate, OrderConflict."""
+    await core.renewal.withdraw(actor, serials=serials or (), product=product)
+    return await demands(core, actor=actor)
+
+
+async def demands(core: Core, *, actor: str) -> list[dict[str, Any]]:
+    """What is to be renewed before its time."""
+    return [demand_value(one) for one in await core.renewal.demands()]
+
+
+def demand_value(one: Demand) -> dict[str, Any]:
+    """A demand to renew."""
+    return {
+        "object": one.object,
+        "at": moment(one.at),
+        "why": one.why,
+        "actor": one.actor,
+        "explanation_url": one.explanation_url,
+    }
+
+
 async def _now(core: Core, one: ListedCertificate) -> dict[str, Any]:
     return certificate_value(await core.inventory.certificate(one.stored.serial), core.clock())
 
@@ -129,4 +173,7 @@ COMMANDS: dict[str, Command] = {
     "cert.revoke": revoke,
     "cert.hold": hold,
     "cert.release": release,
+    "cert.renew-now": renew_now,
+    "cert.renew-later": renew_later,
+    "cert.demands": demands,
 }

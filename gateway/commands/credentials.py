@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.commands.certificates import cascade_reason
 from gateway.commands.plain import moment, page_size, read_moment
-from policy.administration import CreatedCredential, NewCredential
 from policy.credential import AuthenticationMethod, Credential, CredentialState, CredentialType
+from policy.credentialing import CreatedCredential, NewCredential
 from policy.problems import Malformed
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca_core.names import read_subject, subject_text
 from gateway import __version__
@@ -27,6 +28,7 @@ SOON = timedelta(days=30)
 COUNTED = 1000
 """How far waiting orders and the like are counted."""
 
+RESTART_CHAIN = "a running server offers a new chain from its next start on"
 RESTART = "a running server uses a new CA from its next start on"
 
 
@@ -45,6 +47,7 @@ def _authority_value(core: Core, one: StoredAuthority) -> dict[str, Any]:
         "not_before": moment(certificate.not_valid_before_utc),
         "not_after": moment(certificate.not_valid_after_utc),
         "shards": one.shards,
+        "chains": 1 + len(one.alternates),
         "created": moment(one.created),
         "loaded": issuer is not None,
         "issuer_id": issuer.id if issuer is not None else None,
@@ -97,6 +100,16 @@ async def ca_create_issuing(
         name, root, _subject(subject), key_type, _validity(days), actor, shards=shards
     )
     return {**_authority_value(core, made), "pem": pem(made.certificate), "note": RESTART}
+
+
+async def ca_add_chain(core: Core, *, name: str, chain: str, actor: str) -> dict[str, Any]:
+    """Offer another chain for a CA: PEM from its certificate up, without the root. Raises Malformed, OrderConflict."""
+    try:
+        found = x509.load_pem_x509_certificates(chain.encode())
+    except ValueError as fault:
+        raise Malformed("the chain is not one of certificates in PEM") from fault
+    made = await core.authorities.add_chain(name, tuple(one.public_bytes(Encoding.DER) for one in found), actor)
+    return {**_authority_value(core, made), "note": RESTART_CHAIN}
 
 
 def _subject(pairs: list[list[str]]) -> tuple[tuple[str, str], ...]:
@@ -244,6 +257,7 @@ COMMANDS: dict[str, Command] = {
     "ca.create-root": ca_create_root,
     "ca.create-issuing": ca_create_issuing,
     "ca.crl": ca_crl,
+    "ca.add-chain": ca_add_chain,
     "db.status": db_status,
     "db.check": db_check,
     "db.backup": db_backup,

@@ -133,6 +133,10 @@ class ServerSettings:
     idle_timeout_seconds: Seconds = setting(75.0, "Time that a kept-alive connection may be idle.")
     max_body_bytes: Count = setting(65536, "Largest request body, unless a resource says more.")
     max_header_bytes: Count = setting(65536, "Largest request head (Kerberos tickets need much).")
+    hot_lane: bool = setting(
+        True,
+        "Serve whole plain requests without aiohttp's parser; false sends every request through it.",
+    )
     drain_seconds: Seconds = setting(10.0, "Time that requests in flight get when the server stops.")
     trusted_proxies: tuple[str, ...] = setting(
         (),
@@ -246,15 +250,26 @@ class LogSettings:
 class LimitsSettings:
     """How often something may happen: "none" or a number per period, such as "300/3h"."""
 
-    requests_per_address: Rate = setting(NO_LIMIT, "Requests from one client address.")
     failed_authentications_per_address: Rate = setting(
         Rate(300, 600), "Failed authentications from one client address."
     )
     new_accounts_per_address: Rate = setting(Rate(1000, 3600), "ACME accounts registered from one client address.")
-    new_orders_per_credential: Rate = setting(NO_LIMIT, "Orders placed with one credential.")
-    new_orders_per_account: Rate = setting(NO_LIMIT, "Orders placed by one ACME account.")
-    certificates_per_domain: Rate = setting(NO_LIMIT, "Certificates for one registered domain.")
-    failed_validations_per_account: Rate = setting(Rate(300, 3600), "Failed validations of one ACME account.")
+    new_orders_per_credential: Rate = setting(NO_LIMIT, "Orders placed with one credential; renewals do not count.")
+    new_orders_per_account: Rate = setting(NO_LIMIT, "Orders placed by one ACME account; renewals do not count.")
+    certificates_per_domain: Rate = setting(
+        NO_LIMIT, "Certificates for one registered domain, whoever orders them; renewals do not count."
+    )
+    duplicate_certificates: Rate = setting(
+        NO_LIMIT, "Certificates for exactly the same names, whoever orders them; renewals do not count."
+    )
+    failed_validations_per_account: Rate = setting(
+        Rate(300, 3600), "Failed validations of one ACME account for one name."
+    )
+    failed_validations_until_pause: Rate = setting(
+        Rate(30, 30 * 86400),
+        "Failed validations of one ACME account for one name, none that succeeded between, after which the account is "
+        "paused for that name until an administrator unpauses it.",
+    )
 
 
 def _is_network(text: str) -> bool:

@@ -76,6 +76,7 @@ LIMIT ?2;
 -- Orders that should have moved on already: nothing waits here but what an interrupted server left.
 SELECT body FROM orders INDEXED BY order_open_expires
 WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' AND status = 'pending' AND expires > ?1
+    AND body ->> '$.authorizations[0]' IS NOT NULL
     AND NOT EXISTS (
         SELECT 1 FROM json_each(orders.body, '$.authorizations') AS listed
         WHERE NOT EXISTS (

@@ -12,7 +12,8 @@ from gateway.config.schema import ValidationSettings
 from gateway.dial import Dialer
 from gateway.perspectives.remote import Connections, MutualTLS, remotes
 from gateway.validators.dns import Resolver
-from gateway.validators.dns01 import DNS01Validator
+from gateway.validators.dns01 import DNS01Validator, DNSAccount01Validator
+from gateway.validators.dnspersist01 import DNSPersist01Validator
 from gateway.validators.http01 import HTTP01Validator
 from gateway.validators.mpic import MPICCAAChecker, MPICValidator, Panel
 from gateway.validators.tlsalpn01 import TLSALPN01Validator
@@ -71,6 +72,8 @@ def make_validators(settings: ValidationSettings, resolver: Resolver) -> dict[st
     return {
         "http-01": HTTP01Validator(dialer, port=settings.http01_port, deadline_seconds=deadline),
         "dns-01": DNS01Validator(resolver),
+        "dns-account-01": DNSAccount01Validator(resolver),
+        "dns-persist-01": DNSPersist01Validator(resolver, settings.caa_identities),
         "tls-alpn-01": TLSALPN01Validator(dialer, port=settings.tlsalpn01_port, deadline_seconds=deadline),
     }
 

@@ -131,9 +131,7 @@ class Resolver:
                     return found
         return CAASet(None)
 
-    async def _caa_level(
-        self, names: Sequence[str], ahead: list[bytes], *, fresh: str
-    ) -> dict[str, CAASet | Failure]:
+    async def _caa_level(self, names: Sequence[str], ahead: list[bytes], *, fresh: str) -> dict[str, CAASet | Failure]:
         now = asyncio.get_running_loop().time()
         sets: dict[str, CAASet | Failure] = {}
         missing = []
@@ -150,7 +148,7 @@ class Resolver:
             while len(self._ahead) >= MAX_AHEAD:
                 del self._ahead[next(iter(self._ahead))]
             self._ahead[fresh] = (asyncio.get_running_loop().time(), results[len(missing) :])
-        for name, result in zip(missing, results, strict=False):
+        for name, result in zip(missing, results[: len(missing)], strict=True):
             if not isinstance(result, Answer):
                 sets[name] = result
                 continue

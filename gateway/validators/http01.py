@@ -9,9 +9,7 @@ public.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -117,9 +115,12 @@ class HTTP01Validator:
     async def _get(self, target: Target, host: str, trail: _Trail) -> Response:
         trail.peer = None
         try:
-            async with self._connected(target) as connection:
+            connection = await self._connected(target)
+            try:
                 trail.peer = connection.peer
                 return await get(connection, host, target.path, max_body_bytes=MAX_BODY_BYTES + MAX_BLANK_BYTES)
+            finally:
+                connection.close()
         except DialError as exc:
             raise ValidationConnection(f"{trail}: {exc.detail}", reason=exc.reason, **_context(trail)) from exc
         except BadResponse as exc:
@@ -137,17 +138,10 @@ class HTTP01Validator:
                 **_context(trail),
             ) from exc
 
-    @contextlib.asynccontextmanager
-    async def _connected(self, target: Target) -> AsyncIterator[ByteStream]:
-        connection: ByteStream
+    async def _connected(self, target: Target) -> ByteStream:
         if target.scheme == "https":
-            connection = await self._dialer.connect_tls(target.host, target.port, self._tls, server_name=target.host)
-        else:
-            connection = await self._dialer.connect(target.host, target.port)
-        try:
-            yield connection
-        finally:
-            connection.close()
+            return await self._dialer.connect_tls(target.host, target.port, self._tls, server_name=target.host)
+        return await self._dialer.connect(target.host, target.port)
 
 
 def _compare(response: Response, expected: str, trail: _Trail) -> None:

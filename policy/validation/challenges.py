@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from base64 import urlsafe_b64encode
+from base64 import b32encode, urlsafe_b64encode
 from collections.abc import Callable
 
 from ca_core.names import Identifier, IdentifierType
@@ -16,6 +16,12 @@ from ca_core.names import Identifier, IdentifierType
 HTTP_01 = "http-01"
 DNS_01 = "dns-01"
 TLS_ALPN_01 = "tls-alpn-01"
+DNS_ACCOUNT_01 = "dns-account-01"
+DNS_PERSIST_01 = "dns-persist-01"
+
+WITHOUT_TOKEN = frozenset({DNS_PERSIST_01})
+"""Challenges whose answer stands in DNS before they are made. Installed clients stumble over them (uacme, ruby-acme),
+so a product offers them only when it names them."""
 
 TOKEN_BYTES = 32
 """RFC 8555 section 8.1 asks for 128 bits at least; 256 cost nothing and give 43 characters."""
@@ -25,6 +31,9 @@ HTTP_01_PREFIX = "/.well-known/acme-challenge/"
 
 DNS_01_LABEL = "_acme-challenge"
 """The label under which the TXT record of dns-01 lives (RFC 8555 section 8.4)."""
+
+DNS_ACCOUNT_BYTES = 10
+"""How much of the digest of the account's URL the label of dns-account-01 has: sixteen characters of base32."""
 
 ACME_TLS_1 = "acme-tls/1"
 """The ALPN protocol of tls-alpn-01 (RFC 8737 section 6.2)."""
@@ -56,6 +65,12 @@ def dns_01_value(authorization: str) -> str:
     return _base64url(hashlib.sha256(authorization.encode("ascii")).digest())
 
 
+def dns_account_label(account_uri: str) -> str:
+    """The label of dns-account-01: made of the account's URL, so that no other account has it."""
+    digest = hashlib.sha256(account_uri.encode("ascii")).digest()
+    return f"_{b32encode(digest[:DNS_ACCOUNT_BYTES]).decode('ascii').lower()}.{DNS_01_LABEL}"
+
+
 def acme_identifier(authorization: str) -> bytes:
     """The value of the acmeIdentifier extension for tls-alpn-01: a DER OCTET STRING of the 32 octet
     digest."""
@@ -63,9 +78,9 @@ def acme_identifier(authorization: str) -> bytes:
 
 
 _METHODS: dict[tuple[IdentifierType, bool], tuple[str, ...]] = {
-    (IdentifierType.DNS, False): (HTTP_01, DNS_01, TLS_ALPN_01),
+    (IdentifierType.DNS, False): (HTTP_01, DNS_01, TLS_ALPN_01, DNS_ACCOUNT_01, DNS_PERSIST_01),
     # One host that answers says nothing about all the others: RFC 8555 section 8.3, RFC 8737 section 3.
-    (IdentifierType.DNS, True): (DNS_01,),
+    (IdentifierType.DNS, True): (DNS_01, DNS_ACCOUNT_01, DNS_PERSIST_01),
     # RFC 8738 section 7: dns-01 is not for addresses.
     (IdentifierType.IP, False): (HTTP_01, TLS_ALPN_01),
 }

@@ -10,6 +10,7 @@ from policy.credential import AccountClaim, BindingClaim, Claim, OpenClaim
 from policy.problems import AccountUnknown, AgreementRequired, Malformed, OrderConflict, Unauthenticated
 from policy.registration import NewAccount
 from protocols.acme import messages
+from protocols.acme.contacts import read_contacts
 from protocols.acme.door import Door, Signed, link
 from protocols.acme.jwk import ALGORITHMS, SigningKey, read_jwk
 from protocols.acme.jws import Flattened, read_binding, read_flattened, read_inner
@@ -52,7 +53,7 @@ async def _register(door: Door, request: HTTPRequest, key: SigningKey, wanted: m
         spki=key.spki,
         jwk=key.jwk,
         thumbprint=key.thumbprint,
-        contact=messages.read_contacts(wanted.contact, door.settings.max_contacts),
+        contact=read_contacts(wanted.contact, door.contacts),
         agreed=terms or None,
         binding=_echo(binding),
     )
@@ -92,7 +93,7 @@ async def _change(door: Door, signed: Signed, found: Account) -> Account:
         return await door.ra.deactivate_account(signed.principal)
     contact = None
     if wanted.contact is not None:
-        contact = messages.read_contacts(wanted.contact, door.settings.max_contacts)
+        contact = read_contacts(wanted.contact, door.contacts)
     agreed = (door.options.terms_of_service or None) if wanted.termsOfServiceAgreed else None
     if contact is None and agreed is None:
         return found

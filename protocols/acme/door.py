@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from ca_core.clock import Clock
 from policy.credential import Principal
 from policy.mount import Mount
+from policy.problems import Problem
 from policy.registration import RegistrationAuthority
+from protocols.acme.contacts import ContactRules
 from protocols.acme.nonce import NonceSeal
 from protocols.acme.settings import ACMESettings, MountOptions
-from protocols.acme.urls import URLs
+from protocols.acme.urls import URLs, is_id
 from protocols.http import HTTPRequest, HTTPResponse
 
 JSON = "application/json"
@@ -60,6 +62,14 @@ def retry_after(seconds: int) -> Header:
     return ("Retry-After", str(seconds))
 
 
+def id_of(request: HTTPRequest, missing: type[Problem]) -> str:
+    """The identifier in the path. What could not be one of ours is answered as one that is not there."""
+    found = request.parameters["id"]
+    if not is_id(found):
+        raise missing("there is nothing of yours at this URL")
+    return found
+
+
 class Door:
     """A mount with its URLs and constants. Made again when the mount changes."""
 
@@ -81,6 +91,13 @@ class Door:
         self.now = clock
         self.nonces = nonces
         self.index = link(urls.directory, "index")
+        self.contacts = ContactRules(
+            options.contact_required,
+            settings.max_contacts,
+            options.contact_schemes,
+            options.contact_domains,
+            options.contact_denied_domains,
+        )
         self._constant: tuple[Header, ...] = (self.index, *CORS)
         self.directory: tuple[int, bytes] | None = None
         """The directory as last written, with the configuration epoch in which it was."""

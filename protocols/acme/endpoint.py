@@ -9,20 +9,31 @@ from collections.abc import Awaitable, Callable
 from policy.account import AccountStatus
 from policy.credential import AccountClaim
 from policy.mount import Mount
-from policy.problems import AccountUnknown, Malformed, Problem, Unauthenticated, UnsupportedMedia
+from policy.problems import (
+    AccountUnknown,
+    AgreementRequired,
+    ApprovalRequired,
+    Malformed,
+    Problem,
+    Unauthenticated,
+    UnsupportedMedia,
+)
 from policy.registration import KeyHolder
-from protocols.acme import accounts, jws, messages, resources
+from protocols.acme import accounts, certificates, jws, messages, resources
 from protocols.acme.door import CORS, NO_STORE, PREFLIGHT, Door, Header, Signed, link, retry_after
 from protocols.acme.jwk import SigningKey, read_jwk, stored_key
 from protocols.acme.nonce import NonceSeal, unacceptable
-from protocols.acme.problems import CONTENT_TYPE, document, encode, wire_of
+from protocols.acme.problems import CONTENT_TYPE, document, encode
 from protocols.acme.renewal import renewal_info
 from protocols.acme.settings import ACMESettings, read_options
+from protocols.acme.tickets import ticket
 from protocols.acme.urls import PREFIX, URLs
 from protocols.endpoint import Services
 from protocols.http import HTTPRequest, HTTPResponse, Operation, Route
 
 _JOSE = "application/jose+json"
+RETRY_SECONDS = 30
+"""Retry-After where a problem that will pass names no time: clients without one hammer, or give up."""
 _LABEL_OF_PATH = re.compile(rf"{PREFIX}/([^/]+)/")
 
 
@@ -55,12 +66,16 @@ class ACMEEndpoint:
         door = self._doors.get(request.label or _label_of(request.path))
         if door is not None:
             headers.append(door.index)
-            if wire_of(problem).type == "userActionRequired" and door.options.terms_of_service:
+            if isinstance(problem, ApprovalRequired):
+                found["instance"] = door.urls.ticket(str(problem.context.get("order", "")))
+            elif isinstance(problem, AgreementRequired) and door.options.terms_of_service:
                 # RFC 8555 section 7.3.3: where a person reads the terms.
                 headers.append(link(door.options.terms_of_service, "terms-of-service"))
                 found["instance"] = door.options.terms_of_service
         if problem.retry_after is not None:
             headers.append(retry_after(max(problem.retry_after, 1)))
+        elif found["status"] in (429, 503):
+            headers.append(retry_after(RETRY_SECONDS))
         if found["status"] == 429 and self._settings.rate_limit_help_url:
             headers.append(link(self._settings.rate_limit_help_url, "help"))
         location = problem.context.get("location")
@@ -99,6 +114,9 @@ class ACMEEndpoint:
 
             return operation
 
+        authorizing: tuple[Route, ...] = ()
+        if door.options.pre_authorization:
+            authorizing = (post("new-authz", "new-authz", signed(resources.new_authorization)),)
         return (
             get("directory", "directory", plain(self._directory), "POST"),
             get("new-nonce", "new-nonce", plain(self._new_nonce), "POST"),
@@ -111,7 +129,10 @@ class ACMEEndpoint:
             post("order/{id}/finalize", "finalize", signed(resources.finalize)),
             post("authz/{id}", "authorization", signed(resources.authorization)),
             post("chall/{id}/{type}", "challenge", signed(resources.challenge)),
-            post("cert/{id}", "certificate", signed(resources.certificate)),
+            post("cert/{id}", "certificate", signed(certificates.certificate)),
+            post("cert/{id}/{chain}", "certificate", signed(certificates.certificate)),
+            get("ticket/{id}", "ticket", plain(ticket)),
+            *authorizing,
             post("revoke-cert", "revoke-cert", plain(self._revoke_certificate)),
             post("key-change", "key-change", signed(accounts.key_change)),
         )
@@ -132,6 +153,8 @@ class ACMEEndpoint:
                 terms_of_service=door.options.terms_of_service,
                 website=door.options.website or self._settings.website,
                 caa_identities=self._settings.caa_identities,
+                pre_authorization=door.options.pre_authorization,
+                subdomains=door.options.subdomains,
             )
             door.directory = (epoch, body)
         nonce: tuple[Header, ...] = ()

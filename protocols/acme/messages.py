@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
-from urllib.parse import unquote
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -21,15 +20,11 @@ from policy.order import Authorization, AuthorizationStatus, Challenge, Challeng
 from policy.problems import BadTime, Malformed, Problem, RejectedIdentifier, UnsupportedIdentifier
 from policy.product import Product
 from protocols.acme.jws import Flattened
-from protocols.acme.problems import CompoundProblem, InvalidContact, UnsupportedContact, stored_document
+from protocols.acme.problems import CompoundProblem, stored_document
 from protocols.acme.urls import URLs
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 T = TypeVar("T")
-
-MAX_CONTACT = 320
-"""Characters of a contact URL: "mailto:" and an address of 254 (RFC 5321 section 4.5.3.1.3), some of them
-escaped."""
 
 # --------------------------------------------------------------------------- payloads
 
@@ -59,10 +54,27 @@ class KeyChangePayload(msgspec.Struct, frozen=True):
 
 
 class WantedIdentifier(msgspec.Struct, frozen=True):
-    """An identifier as the client spells it (section 7.1.3)."""
+    """An identifier of an order; `ancestorDomain` from RFC 9444 section 4.1."""
 
     type: str
     value: str
+    ancestorDomain: str | None = None
+
+
+class AuthorizedIdentifier(msgspec.Struct, frozen=True):
+    """An identifier that is to be proven by itself; `subdomainAuthAllowed` from RFC 9444 section 4.2."""
+
+    type: str
+    value: str
+    subdomainAuthAllowed: bool = False
+
+
+class NewAuthorizationPayload(msgspec.Struct, frozen=True):
+    """Section 7.4.1. Clients in the field put `subdomainAuthAllowed` into the identifier, or beside it."""
+
+    identifier: AuthorizedIdentifier
+    subdomainAuthAllowed: bool = False
+    profile: str | None = None
 
 
 class NewOrderPayload(msgspec.Struct, frozen=True):
@@ -103,6 +115,7 @@ _PAYLOADS: tuple[type[msgspec.Struct], ...] = (
     AccountPayload,
     KeyChangePayload,
     NewOrderPayload,
+    NewAuthorizationPayload,
     FinalizePayload,
     StatusPayload,
     ChallengePayload,
@@ -131,30 +144,13 @@ def read_empty(payload: bytes) -> None:
         raise Malformed("this resource can only be read: the payload has to be empty (POST-as-GET)")
 
 
-def read_contacts(contacts: Sequence[str], limit: int) -> tuple[str, ...]:
-    """Contacts, checked (section 7.3). Raises UnsupportedContact, InvalidContact, Malformed.
-
-    A mailto URL with header fields or several addresses has to be refused: it could make us write to anybody.
-    """
-    if len(contacts) > limit:
-        raise Malformed(f"there are {len(contacts)} contacts; an account may have {limit}")
-    for contact in contacts:
-        _check_contact(contact)
-    return tuple(contacts)
-
-
-def _check_contact(contact: str) -> None:
-    scheme, colon, address = contact.partition(":")
-    if not colon or not scheme.isascii():
-        raise InvalidContact("a contact is not a URL")
-    if scheme.lower() != "mailto":
-        raise UnsupportedContact(f'contacts of scheme "{scheme[:20]}" are not used; use mailto')
-    if len(contact) > MAX_CONTACT or "?" in address or "," in address or not address.isascii():
-        raise InvalidContact("a mailto contact has exactly one address and no header fields (RFC 8555 section 7.3)")
-    try:
-        read_identifier("email", unquote(address))
-    except Problem as exc:
-        raise InvalidContact(f"a contact cannot be used: {exc.detail}") from exc
+def read_ancestors(wanted: Sequence[WantedIdentifier]) -> dict[Identifier, str]:
+    """The domains above identifiers that the client would rather prove, in normal form. Raises RejectedIdentifier."""
+    return {
+        read_identifier(one.type, one.value, strict=True): read_identifier("dns", one.ancestorDomain, strict=True).base
+        for one in wanted
+        if one.ancestorDomain is not None
+    }
 
 
 def read_identifiers(wanted: Sequence[WantedIdentifier], limit: int) -> tuple[Identifier, ...]:
@@ -220,7 +216,9 @@ class _ChallengeObject(msgspec.Struct, frozen=True, omit_defaults=True, gc=False
     type: str
     url: str
     status: str
-    token: str
+    token: str | UnsetType = UNSET
+    issuer_names: tuple[str, ...] | UnsetType = msgspec.field(default=UNSET, name="issuer-domain-names")
+    accounturi: str | UnsetType = UNSET
     validated: datetime | UnsetType = UNSET
     error: dict[str, Any] | UnsetType = UNSET
 
@@ -233,6 +231,7 @@ class _AuthorizationObject(msgspec.Struct, frozen=True, omit_defaults=True, gc=F
     expires: datetime
     challenges: list[_ChallengeObject]
     wildcard: bool = False
+    subdomainAuthAllowed: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
@@ -279,31 +278,41 @@ def write_order(order: Order, urls: URLs, now: datetime, replaces: str | None = 
     )
 
 
-def _challenge_object(challenge: Challenge, authorization: str, urls: URLs) -> _ChallengeObject:
+def _challenge_object(
+    challenge: Challenge, authorization: Authorization, urls: URLs, issuer_names: tuple[str, ...]
+) -> _ChallengeObject:
     return _ChallengeObject(
         challenge.type,
-        urls.challenge(authorization, challenge.type),
+        urls.challenge(authorization.id, challenge.type),
         challenge.status,
-        challenge.token,
+        challenge.token or UNSET,
+        # A challenge without token is one whose answer is bound to CA and account instead (dns-persist-01).
+        UNSET if challenge.token else issuer_names,
+        UNSET if challenge.token else urls.account(authorization.owner),
         challenge.validated or UNSET,
         stored_document(challenge.error) if challenge.error else UNSET,
     )
 
 
-def write_challenge(challenge: Challenge, authorization: str, urls: URLs) -> bytes:
-    """A challenge object."""
-    return _encode(_challenge_object(challenge, authorization, urls))
+def write_challenge(
+    challenge: Challenge, authorization: Authorization, urls: URLs, issuer_names: tuple[str, ...] = ()
+) -> bytes:
+    """A challenge object. `issuer_names` are those of this CA in DNS records."""
+    return _encode(_challenge_object(challenge, authorization, urls, issuer_names))
 
 
-def write_authorization(authorization: Authorization, urls: URLs, now: datetime) -> bytes:
+def write_authorization(
+    authorization: Authorization, urls: URLs, now: datetime, issuer_names: tuple[str, ...] = ()
+) -> bytes:
     """An authorization object. `wildcard` stands there only when it is true (RFC 8555 section 7.1.4)."""
     return _encode(
         _AuthorizationObject(
             authorization.identifier,
             authorization.at(now),
             authorization.expires,
-            [_challenge_object(one, authorization.id, urls) for one in authorization.challenges],
+            [_challenge_object(one, authorization, urls, issuer_names) for one in authorization.challenges],
             authorization.wildcard,
+            authorization.subdomains,
         )
     )
 
@@ -329,8 +338,9 @@ def write_account(account: Account, urls: URLs) -> bytes:
 
 
 def write_orders(orders: Sequence[Order], urls: URLs, now: datetime) -> bytes:
-    """A page of an orders list (section 7.1.2.1): what came to nothing is not in it."""
-    return _encode({"orders": [urls.order(order.id) for order in orders if order_word(order, now) != "invalid"]})
+    """A page of an orders list (section 7.1.2.1): neither what came to nothing nor questions to a person are in it."""
+    listed = (order for order in orders if not order.ticket and order_word(order, now) != "invalid")
+    return _encode({"orders": [urls.order(order.id) for order in listed]})
 
 
 def write_directory(
@@ -341,9 +351,10 @@ def write_directory(
     terms_of_service: str,
     website: str,
     caa_identities: Sequence[str],
+    pre_authorization: bool = False,
+    subdomains: bool = False,
 ) -> bytes:
-    """The directory (section 7.1.1). There is no newAuthz; `meta` is always there, some appliances need
-    it."""
+    """The directory (section 7.1.1). newAuthz only where it is served; `meta` always, some appliances need it."""
     meta: dict[str, Any] = {}
     if terms_of_service:
         meta["termsOfService"] = terms_of_service
@@ -353,11 +364,14 @@ def write_directory(
         meta["caaIdentities"] = list(caa_identities)
     meta["externalAccountRequired"] = binding_required
     meta["profiles"] = {product.name: product.title for product in products}
+    if subdomains:
+        meta["subdomainAuthAllowed"] = True
     return _encode(
         {
             "newNonce": urls.new_nonce,
             "newAccount": urls.new_account,
             "newOrder": urls.new_order,
+            **({"newAuthz": urls.new_authorization} if pre_authorization else {}),
             "revokeCert": urls.revoke_certificate,
             "keyChange": urls.key_change,
             "renewalInfo": urls.renewal_info,

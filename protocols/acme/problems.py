@@ -39,6 +39,7 @@ WIRE: dict[str, Wire] = {
     "account-unknown": Wire("accountDoesNotExist", 400),
     "account-binding-required": Wire("externalAccountRequired", 403),
     "agreement-required": Wire("userActionRequired", 403),
+    "approval-required": Wire("userActionRequired", 403),
     "replayed": Wire("badNonce", 400),
     "bad-time": Wire("malformed", 400),
     "bad-csr": Wire("badCSR", 400),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -52,11 +52,20 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `terms_of_service` is the URL in the directory: it should be stable, because clients remember their user's
     answer by the literal URL. With `require_current_terms` an account that agreed to another URL can place no
     order until it agreed to this one (RFC 8555 section 7.3.3).
+
+    `pre_authorization` serves newAuthz (RFC 8555 section 7.4.1); `subdomains` lets the proof of a domain stand for
+    the names below it (RFC 9444). `contact_…` are the rules of `protocols.acme.contacts`.
     """
 
     terms_of_service: str = ""
     require_current_terms: bool = False
     website: str = ""
+    pre_authorization: bool = False
+    subdomains: bool = False
+    contact_required: bool = False
+    contact_schemes: tuple[Literal["mailto", "tel"], ...] = ("mailto",)
+    contact_domains: tuple[str, ...] = ()
+    contact_denied_domains: tuple[str, ...] = ()
 
 
 def read_options(mount: Mount) -> MountOptions:
@@ -69,6 +78,9 @@ def read_options(mount: Mount) -> MountOptions:
         url = getattr(options, name)
         if url and not (url.startswith(("https://", "http://")) and _printable(url)):
             raise ValueError(f'mount "{mount.key}": {name} "{url}" is not an http or https URL')
+    for domain in (*options.contact_domains, *options.contact_denied_domains):
+        if domain != domain.lower() or not domain.isascii() or domain.startswith((".", "*")):
+            raise ValueError(f'mount "{mount.key}": write the domain of contacts as in "example.org", not "{domain}"')
     if options.require_current_terms and not options.terms_of_service:
         raise ValueError(f'mount "{mount.key}": require_current_terms needs terms_of_service')
     return options

@@ -19,12 +19,14 @@ class URLs:
         "directory",
         "key_change",
         "new_account",
+        "new_authorization",
         "new_nonce",
         "new_order",
         "order_prefix",
         "path",
         "renewal_info",
         "revoke_certificate",
+        "ticket_prefix",
     )
 
     def __init__(self, origin: str, label: str) -> None:
@@ -34,6 +36,8 @@ class URLs:
         self.new_nonce = f"{base}/new-nonce"
         self.new_account = f"{base}/new-account"
         self.new_order = f"{base}/new-order"
+        self.new_authorization = f"{base}/new-authz"
+        self.ticket_prefix = f"{base}/ticket/"
         self.revoke_certificate = f"{base}/revoke-cert"
         self.key_change = f"{base}/key-change"
         self.renewal_info = f"{base}/renewal-info"
@@ -68,9 +72,13 @@ class URLs:
         """A challenge of an authorization."""
         return f"{self.challenge_prefix}{authorization}/{kind}"
 
-    def certificate(self, serial: str) -> str:
-        """A certificate, by serial number in hex."""
-        return self.certificate_prefix + serial
+    def certificate(self, serial: str, chain: int = 0) -> str:
+        """A certificate, by serial number in hex; with a number, under another chain."""
+        return f"{self.certificate_prefix}{serial}/{chain}" if chain else self.certificate_prefix + serial
+
+    def ticket(self, order: str) -> str:
+        """Where a person reads what became of the question whether an order is approved."""
+        return self.ticket_prefix + order
 
     def account_of(self, kid: str) -> str | None:
         """The account that a `kid` names, or None when it is not exactly an account URL of this mount."""

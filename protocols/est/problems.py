@@ -14,6 +14,7 @@ STATUS = {
     "forbidden": 403,
     "account-binding-required": 403,
     "agreement-required": 403,
+    "approval-required": 403,
     "replayed": 409,
     "bad-time": 400,
     "bad-csr": 400,

@@ -82,7 +82,7 @@ def test_top_level_pages_are_there(name: str) -> None:
 
 
 def test_top_level_stays_as_it_is() -> None:
-    """Four packages, tests, conf, docs and the usual files: a newcomer sees the whole at one glance."""
+    """Four packages, tests, conf, docs, examples and the usual files: a newcomer sees the whole at one glance."""
     wanted = {
         "gateway",
         "protocols",
@@ -91,6 +91,7 @@ def test_top_level_stays_as_it_is() -> None:
         "tests",
         "conf",
         "docs",
+        "examples",
         "pyproject.toml",
         "Makefile",
     }

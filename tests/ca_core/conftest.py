@@ -133,9 +133,7 @@ def ledger() -> MemoryLedger:
     return MemoryLedger()
 
 
-_GENERATE: dict[
-    str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey]
-] = {
+_GENERATE: dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey]] = {
     "ec-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
@@ -185,9 +183,7 @@ def pkilint() -> Callable[[str, bytes], list[str]]:
     ]
     linters = {
         "certificate": certificate.create_pkix_certificate_validator_container(
-            certificate.create_decoding_validators(
-                name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS
-            ),
+            certificate.create_decoding_validators(name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS),
             [
                 certificate.create_issuer_validator_container([]),
                 certificate.create_validity_validator_container(),
@@ -204,9 +200,7 @@ def pkilint() -> Callable[[str, bytes], list[str]]:
                 crl.create_extensions_validator_container([]),
             ],
         ),
-        "ocsp": ocsp.create_pkix_ocsp_response_validator_container(
-            [ocsp.create_response_decoder(), *decoders], []
-        ),
+        "ocsp": ocsp.create_pkix_ocsp_response_validator_container([ocsp.create_response_decoder(), *decoders], []),
     }
     loaders = {
         "certificate": loader.RFC5280CertificateDocumentLoader(),

@@ -42,9 +42,7 @@ async def issue(authority: CertificateAuthority, request: IssuanceRequest, ledge
 # --- serial numbers ---------------------------------------------------------------------------------------
 
 
-@given(
-    st.datetimes(datetime(1970, 1, 1), datetime(7000, 1, 1), timezones=st.just(UTC)), st.integers(0, 1 << 50)
-)
+@given(st.datetimes(datetime(1970, 1, 1), datetime(7000, 1, 1), timezones=st.just(UTC)), st.integers(0, 1 << 50))
 def test_serial_number_has_its_twenty_octets_in_order(not_after: datetime, now_ms: int) -> None:
     """RFC 5280 section 4.1.2.2: positive, at most 20 octets; month and time lead, 96 random bits follow."""
     octets = new_serial(not_after, now_ms, lambda size: b"\xab" * size).to_bytes(20, "big")
@@ -124,9 +122,7 @@ async def test_issued_certificate_is_what_was_asked_for(
     assert (reserved.order, reserved.reserved) == ("order", clock())
 
 
-def test_prepared_content_is_read_from_the_bytes(
-    world: Any, clock: FixedClock, make_request: MakeRequest
-) -> None:
+def test_prepared_content_is_read_from_the_bytes(world: Any, clock: FixedClock, make_request: MakeRequest) -> None:
     """Policy judges what will be signed, not what was asked for."""
     request = make_request(subject=(("CN", "www.example.com"), ("L", "Berlin")))
     prepared = world.authority(clock).prepare(request)
@@ -154,9 +150,7 @@ async def test_certificate_names_the_crl_of_its_shard(
     assert len(shards) > 4
 
 
-def test_prepare_tells_the_client_what_it_can_mend(
-    world: Any, clock: FixedClock, make_request: MakeRequest
-) -> None:
+def test_prepare_tells_the_client_what_it_can_mend(world: Any, clock: FixedClock, make_request: MakeRequest) -> None:
     """A key type that the profile does not take."""
     with pytest.raises(BadPublicKey, match="accepted are"):
         world.authority(clock).prepare(make_request("ed25519"))

@@ -75,9 +75,7 @@ async def test_issuing_ca_ends_with_its_root(world: Any) -> None:
 async def test_issuing_key_can_be_certified_again(world: Any, clock: FixedClock) -> None:
     """A renewed CA certificate has the same key and name, so that old certificates still chain to it."""
     subject = (("C", "DE"), ("O", "Example"), ("CN", "Example Issuing CA"))
-    again = await certify_issuing(
-        world.issuer.signer, subject, timedelta(days=365), clock, world.root, crl=True
-    )
+    again = await certify_issuing(world.issuer.signer, subject, timedelta(days=365), clock, world.root, crl=True)
     certificate = x509.load_der_x509_certificate(again.certificate_der)
     assert certificate.subject == world.issuer.certificate.subject
     assert certificate.public_key() == world.issuer.certificate.public_key()
@@ -128,9 +126,7 @@ async def test_responder_certificate_satisfies_pkilint(
     assert issued.not_after - issued.not_before == timedelta(days=30) - SECOND
 
 
-async def test_responder_certificate_is_not_valid_for_long(
-    world: Any, clock: FixedClock, tmp_path: Path
-) -> None:
+async def test_responder_certificate_is_not_valid_for_long(world: Any, clock: FixedClock, tmp_path: Path) -> None:
     """A certificate whose revocation nobody looks up has to end soon: 90 days are the limit."""
     signer = await SoftwareKeyStore(tmp_path, b"passphrase").create("ocsp", "ec-p256")
     await create_responder(world.issuer, signer, clock, timedelta(days=90))

@@ -68,10 +68,7 @@ async def test_crl_says_what_went_in(world: Any) -> None:
     assert (found.last_update_utc, found.next_update_utc) == (NOON, NOON + DAY)
     assert found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 1 << 100
     by_serial = {entry.serial_number: entry for entry in found}
-    assert (
-        by_serial[1].extensions.get_extension_for_class(x509.CRLReason).value.reason.value
-        == "certificateHold"
-    )
+    assert by_serial[1].extensions.get_extension_for_class(x509.CRLReason).value.reason.value == "certificateHold"
     assert len(by_serial[2].extensions) == len(by_serial[3].extensions) == 0
     date = by_serial[4].extensions.get_extension_for_class(x509.InvalidityDate).value
     assert date.invalidity_date_utc == NOON - 9 * DAY
@@ -85,9 +82,7 @@ async def test_distribution_point_is_that_of_the_certificates(
     world = make_world("ec-p256", shards=16)
     prepared = world.authority(clock).prepare(make_request())
     published = await world.issuer.sign_crl(prepared.shard, 1, NOON, NOON + DAY, ())
-    found = x509.load_der_x509_crl(published.der).extensions.get_extension_for_class(
-        x509.IssuingDistributionPoint
-    )
+    found = x509.load_der_x509_crl(published.der).extensions.get_extension_for_class(x509.IssuingDistributionPoint)
     assert found.critical
     assert found.value.only_contains_user_certs
     assert found.value.full_name == [x509.UniformResourceIdentifier(world.issuer.crl_url(prepared.shard))]
@@ -99,9 +94,7 @@ async def test_distribution_point_is_that_of_the_certificates(
 async def test_root_lists_ca_certificates_only(world: Any, pkilint: Callable[..., list[str]]) -> None:
     """RFC 5280 section 5.2.5: onlyContainsCACerts for a CA that issues to CAs."""
     published = await world.root.sign_crl(0, 1, NOON, NOON + DAY, (), ca_certificates=True)
-    found = x509.load_der_x509_crl(published.der).extensions.get_extension_for_class(
-        x509.IssuingDistributionPoint
-    )
+    found = x509.load_der_x509_crl(published.der).extensions.get_extension_for_class(x509.IssuingDistributionPoint)
     assert found.value.only_contains_ca_certs
     assert not found.value.only_contains_user_certs
     assert pkilint("crl", published.der) == []
@@ -112,9 +105,7 @@ async def test_root_lists_ca_certificates_only(world: Any, pkilint: Callable[...
         st.builds(
             RevokedEntry,
             st.integers(0, (1 << 159) - 1),
-            st.datetimes(datetime(1970, 1, 1), datetime(2120, 1, 1)).map(
-                lambda at: at.replace(microsecond=0)
-            ),
+            st.datetimes(datetime(1970, 1, 1), datetime(2120, 1, 1)).map(lambda at: at.replace(microsecond=0)),
             st.sampled_from([None, *FULL_CRL_REASONS]),
             st.just(NOON),
             st.none() | st.just(NOON),

@@ -279,6 +279,7 @@ CA = der.sequence(der.BOOLEAN_TRUE)
             "control",
         ),
         (request(version=1), "version"),
+        (request(version=3), "version"),
     ],
 )
 def test_bad_content(data: bytes, why: str) -> None:

@@ -112,9 +112,7 @@ def test_chain_has_to_fit(world: Any, make_world: Callable[..., Any]) -> None:
 
 async def test_chain_of_three(world: Any, clock: FixedClock, tmp_path: Any) -> None:
     """An intermediate between issuer and root belongs to the chain, the root does not."""
-    outer = await create_root(
-        world.keystore, "outer", (("CN", "Outer Root"),), "ec-p256", timedelta(days=3650), clock
-    )
+    outer = await create_root(world.keystore, "outer", (("CN", "Outer Root"),), "ec-p256", timedelta(days=3650), clock)
     outer_issuer = Issuer(
         "outer",
         outer.certificate_der,
@@ -123,9 +121,7 @@ async def test_chain_of_three(world: Any, clock: FixedClock, tmp_path: Any) -> N
         root_der=outer.certificate_der,
     )
     subject = (("CN", "Inner Issuing CA"),)
-    inner = await create_issuing(
-        world.keystore, "inner", subject, "ec-p256", timedelta(days=365), clock, outer_issuer
-    )
+    inner = await create_issuing(world.keystore, "inner", subject, "ec-p256", timedelta(days=365), clock, outer_issuer)
     issuer = Issuer(
         "inner",
         inner.certificate_der,

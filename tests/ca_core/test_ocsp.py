@@ -44,9 +44,7 @@ class Service:
     responder_der: bytes
     signer: Any
 
-    def request(
-        self, hash_algorithm: hashes.HashAlgorithm | None = None, nonce: bytes | None = None
-    ) -> bytes:
+    def request(self, hash_algorithm: hashes.HashAlgorithm | None = None, nonce: bytes | None = None) -> bytes:
         builder = ocsp.OCSPRequestBuilder().add_certificate(
             x509.load_der_x509_certificate(self.leaf.der),
             self.world.issuer.certificate,
@@ -56,17 +54,13 @@ class Service:
             builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
         return builder.build().public_bytes(Encoding.DER)
 
-    async def answer(
-        self, query: OCSPQuery, status: CertificateStatus | None, **times: datetime
-    ) -> ocsp.OCSPResponse:
+    async def answer(self, query: OCSPQuery, status: CertificateStatus | None, **times: datetime) -> ocsp.OCSPResponse:
         return ocsp.load_der_ocsp_response(await self.answer_der(query, status, **times))
 
     async def answer_der(
         self, query: OCSPQuery, status: CertificateStatus | None, next_update: datetime = NOON + DAY
     ) -> bytes:
-        return await self.responder.respond(
-            query, status, produced_at=NOON, this_update=NOON, next_update=next_update
-        )
+        return await self.responder.respond(query, status, produced_at=NOON, this_update=NOON, next_update=next_update)
 
 
 @pytest.fixture
@@ -125,9 +119,7 @@ def _raw_request(*requests: bytes, extensions: bytes = b"", version: bytes = b""
 
 def _raw_cert_id(algorithm_parameters: bytes = der.NULL, serial: int = 5, hash_oid: str = oids.SHA1) -> bytes:
     algorithm = der.sequence(der.object_identifier(hash_oid), algorithm_parameters)
-    return der.sequence(
-        algorithm, der.octet_string(b"a" * 20), der.octet_string(b"b" * 20), der.integer(serial)
-    )
+    return der.sequence(algorithm, der.octet_string(b"a" * 20), der.octet_string(b"b" * 20), der.integer(serial))
 
 
 @pytest.mark.parametrize("parameters", [der.NULL, b""], ids=["null", "absent"])
@@ -142,9 +134,7 @@ def test_cert_id_is_kept_as_received(parameters: bytes) -> None:
 def test_requestor_name_and_version_are_passed_over() -> None:
     """RFC 6960 section 4.1.1: both may stand before the list."""
     request = der.sequence(
-        der.sequence(
-            der.tlv(0xA1, der.tlv(0x82, b"client.example")), der.sequence(der.sequence(_raw_cert_id()))
-        )
+        der.sequence(der.tlv(0xA1, der.tlv(0x82, b"client.example")), der.sequence(der.sequence(_raw_cert_id())))
     )
     assert read_ocsp_request(request).serial == 5
 
@@ -160,9 +150,7 @@ def test_nonce_of_1_to_128_octets_is_taken(length: int) -> None:
 @pytest.mark.parametrize(
     "request_der",
     [
-        _raw_request(
-            der.sequence(_raw_cert_id()), extensions=der.extension(oids.OCSP_NONCE, der.octet_string(b""))
-        ),
+        _raw_request(der.sequence(_raw_cert_id()), extensions=der.extension(oids.OCSP_NONCE, der.octet_string(b""))),
         _raw_request(
             der.sequence(_raw_cert_id()),
             extensions=der.extension(oids.OCSP_NONCE, der.octet_string(bytes(129))),
@@ -172,9 +160,7 @@ def test_nonce_of_1_to_128_octets_is_taken(length: int) -> None:
             der.sequence(_raw_cert_id()),
             extensions=der.extension(oids.OCSP_NONCE, der.octet_string(b"n")) * 2,
         ),
-        _raw_request(
-            der.sequence(_raw_cert_id()), extensions=der.extension("1.2.3", der.NULL, critical=True)
-        ),
+        _raw_request(der.sequence(_raw_cert_id()), extensions=der.extension("1.2.3", der.NULL, critical=True)),
         _raw_request(der.sequence(_raw_cert_id()), der.sequence(_raw_cert_id(serial=6))),
         _raw_request(),
         _raw_request(der.sequence(_raw_cert_id())) + b"\x00",
@@ -360,9 +346,7 @@ async def test_openssl_asks_and_believes(
 # --- responders -------------------------------------------------------------------------------------------
 
 
-async def test_responder_has_to_be_one_of_the_issuer(
-    make_service: Callable[..., Any], make_world: Any
-) -> None:
+async def test_responder_has_to_be_one_of_the_issuer(make_service: Callable[..., Any], make_world: Any) -> None:
     """Section 4.2.2.2: issued by the very key that issued the certificates, for OCSP signing."""
     service = await make_service()
     issuer = service.world.issuer.certificate

@@ -194,17 +194,13 @@ def test_fractions_of_a_second_are_cut(
 ) -> None:
     """RFC 5280 section 4.1.2.5: no fractional seconds."""
     first = clock() + timedelta(microseconds=5)
-    settled = settle(
-        make_request(not_before=first, not_after=first + timedelta(days=1)), world.issuer.facts, clock()
-    )
+    settled = settle(make_request(not_before=first, not_after=first + timedelta(days=1)), world.issuer.facts, clock())
     assert (settled.not_before.microsecond, settled.not_after.microsecond) == (0, 0)
 
 
 # --- to_be_signed -----------------------------------------------------------------------------------------
 
-_LABELS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=20).map(
-    lambda text: f"x{text}"
-)
+_LABELS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=20).map(lambda text: f"x{text}")
 _NAMES = st.lists(
     st.one_of(
         st.builds(lambda a, b: read_identifier("dns", f"{a}.{b}.example"), _LABELS, _LABELS),
@@ -246,9 +242,7 @@ def test_what_goes_in_comes_out(
 ) -> None:
     """RFC 5280 section 4.1: any settled reads back as it was, each part in its own place."""
     facts = world.issuer.facts
-    settled = Settled(
-        tuple(subject), tuple(names), not_before.replace(microsecond=0), not_after.replace(microsecond=0)
-    )
+    settled = Settled(tuple(subject), tuple(names), not_before.replace(microsecond=0), not_after.replace(microsecond=0))
     spki = spki_of("ec-p256")
     tbs = to_be_signed(
         compile_profile(PROFILE, facts),

@@ -100,7 +100,8 @@ lego() {
     echo "Building the current lego into .clients/go"
     # lego's own build tags: of its two hundred DNS providers the one that calls a script. Seconds instead of minutes.
     GOPATH="$clients/go" GOCACHE="$clients/go/cache" GOFLAGS=-modcacherw GOTOOLCHAIN=auto CGO_ENABLED=0 \
-        go install -tags lego_dnslight,lego_dns_exec github.com/go-acme/lego/v5@latest
+        go install -tags lego_dnslight,lego_dns_exec github.com/go-acme/lego/v5@latest 2>&1 |
+        { grep -v '^go: downloading' >&2 || true; }
     local status=$?
     rm -rf "$clients/go/cache" "$clients/go/pkg"
     return $status

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.addresses import is_address
-from gateway.dial import AddressGuard, AddressRefused, ConnectFailed, Dialer
+from gateway.dial import AddressGuard, AddressRefused, ConnectFailed, Dialer, Peer, PlainConnection
 from tests.gateway.validators.servers import free_port, has_ipv6, tcp_server
 
 LOOPBACK = AddressGuard((ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")))
@@ -294,7 +294,7 @@ async def test_failure_at_a_private_target_tells_nothing(hole: tuple[str, int]) 
 
 
 async def test_failure_at_a_public_target_says_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(address: str, port: int, timeout: float) -> socket.socket:
+    async def refuse(peer: Peer, timeout: float) -> PlainConnection:
         raise ConnectionRefusedError(111, "refused")
 
     monkeypatch.setattr("gateway.dial._connect", refuse)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from typing import cast
 
 import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -89,9 +90,8 @@ class _Client(asyncio.Protocol):
         self._got = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._got += data
@@ -117,7 +117,9 @@ async def _load(port: int, request: bytes, count: int, lanes: int, *, plain: boo
     loop = asyncio.get_running_loop()
     ends: list[asyncio.Future[None]] = [loop.create_future() for _ in range(lanes)]
     for end in ends:
-        await loop.create_connection(lambda end=end: _Client(request, count // lanes, end), "127.0.0.1", port, ssl=context)
+        await loop.create_connection(
+            lambda end=end: _Client(request, count // lanes, end), "127.0.0.1", port, ssl=context
+        )
     await asyncio.gather(*ends)
 
 

@@ -136,14 +136,14 @@ async def events(house: House, tag: AuditTag) -> list[AuditEvent]:
 
 def after_judging(house: House, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Awaitable[object]]) -> None:
     """Have something happen after an order was judged, before its commit 1."""
-    decide = house.fulfilment._decide
+    decide = house.fulfilment.deciding.decide
 
     async def decided(*arguments: Any) -> Any:
         decision = await decide(*arguments)
         await happens()
         return decision
 
-    monkeypatch.setattr(house.fulfilment, "_decide", decided)
+    monkeypatch.setattr(house.fulfilment.deciding, "decide", decided)
 
 
 @contextmanager

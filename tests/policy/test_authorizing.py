@@ -152,13 +152,13 @@ async def test_caa_of_many_names_is_checked_again_at_once(house: House, monkeypa
     together = asyncio.Barrier(len(names))
     ask = house.caa.caa
 
-    async def slow(domain: str) -> CAASet:
+    async def slow(domain: str, *, addresses: bool = False) -> CAASet:
         await together.wait()
         return await ask(domain)
 
     house.core.validating.settings = replace(house.core.validating.settings, attempt_seconds=0.2)
     with monkeypatch.context() as hanging:
-        hanging.setattr(house.caa, "caa", lambda domain: asyncio.Event().wait())
+        hanging.setattr(house.caa, "caa", lambda domain, **_: asyncio.Event().wait())
         with pytest.raises(ValidationFailed, match="within"):
             await house.core.ra.finalize(principal, order.id, request(*names))
     house.core.validating.settings = replace(house.core.validating.settings, attempt_seconds=10.0)

@@ -100,17 +100,17 @@ async def test_a_request_that_was_read_before_its_twin_was_done_gives_no_second_
     """The twin ended between reading and commit 1: no open order is in the way, but the reference is not free."""
     principal = await est(house)
     new = NewOrder(request=request(NAME), reference="r1")
-    decide, gate = house.fulfilment._decide, asyncio.Event()
+    decide, gate = house.fulfilment.deciding.decide, asyncio.Event()
 
     async def slow(*arguments: Any) -> Any:
         decision = await decide(*arguments)
         await gate.wait()
         return decision
 
-    house.fulfilment._decide = slow  # type: ignore[assignment,method-assign]
+    house.fulfilment.deciding.decide = slow  # type: ignore[assignment,method-assign]
     late = asyncio.create_task(house.core.ra.enroll(principal, new))
     await asyncio.sleep(0.05)
-    house.fulfilment._decide = decide  # type: ignore[method-assign]
+    house.fulfilment.deciding.decide = decide  # type: ignore[method-assign]
     first = await house.core.ra.enroll(principal, new)
     gate.set()
     assert (await late).serial == first.serial
@@ -173,14 +173,14 @@ async def test_what_is_revoked_between_judging_and_commit_1_stops_the_issuance(
 ) -> None:
     """The guard sits in commit 1: what was read before may be stale, what is written is not."""
     principal, order = await placed(house)
-    decide = house.fulfilment._decide
+    decide = house.fulfilment.deciding.decide
 
     async def decide_then_revoke(*arguments: Any) -> Any:
         decision = await decide(*arguments)
         await what(house, principal)
         return decision
 
-    monkeypatch.setattr(house.fulfilment, "_decide", decide_then_revoke)
+    monkeypatch.setattr(house.fulfilment.deciding, "decide", decide_then_revoke)
     with pytest.raises((said, NotReady)):
         await house.core.ra.finalize(principal, order.id, request(NAME, key=KEY))
     assert await house.core.store.one(CERTIFICATE_OF_ORDER, order.id) is None

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from policy.account import User
-from policy.administration import NewCredential
 from policy.audit import AuditTag
 from policy.credential import CredentialType, OpenClaim, PasswordClaim
+from policy.credentialing import NewCredential
 from policy.order import NewOrder, Order, OrderStatus
 from policy.problems import BadCSR, Forbidden, NotReady, OrderConflict, Problem
 from policy.registration import NewAccount
@@ -99,7 +99,7 @@ async def test_a_proof_given_up_during_the_look_up_of_caa_is_none(
     order = await proven(house, principal, SHOP)
     house.clock.advance(hours=9)
 
-    async def slow(_: str) -> CAASet:
+    async def slow(_: str, *, addresses: bool = False) -> CAASet:
         await give_up_the_proof(house, principal, order)
         return CAASet(None)
 

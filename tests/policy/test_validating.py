@@ -130,3 +130,37 @@ async def test_a_validation_is_only_started_by_its_job(house: House) -> None:
     assert await asyncio.wait_for(resume(house, challenge), 1) == RECOVERY_SECONDS
     await asyncio.sleep(0)
     assert len(house.validators["http-01"].attempts) == 2
+
+
+async def test_a_proof_of_a_single_name_costs_two_reads(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose authorization it is, and which orders wait for it: the commit's guard tells whether that is still so."""
+    principal, order = await pending(house)
+    store = house.core.store
+    one, many, asked = store.one, store.many, list[str]()
+
+    async def read_one(query: Any, *parameters: Any) -> Any:
+        asked.append(query.name)
+        return await one(query, *parameters)
+
+    async def read_many(query: Any, *parameters: Any) -> Any:
+        asked.append(query.name)
+        return await many(query, *parameters)
+
+    monkeypatch.setattr(store, "one", read_one)
+    monkeypatch.setattr(store, "many", read_many)
+    answered = await house.core.ra.answer(principal, order.authorizations[0], "http-01")
+    assert answered.status is AuthorizationStatus.VALID
+    assert asked == ["authorization_get", "orders_of_authorization"]
+    assert (await house.core.ra.order(principal, order.id)).status is OrderStatus.READY
+
+
+async def test_what_was_given_up_meanwhile_is_not_proven(house: House) -> None:
+    """The outcome is decided on what was read before the try; the commit finds out, and the newest version counts."""
+    principal, order = await pending(house)
+    gate = house.validators["http-01"].gate = asyncio.Event()
+    answering = asyncio.create_task(house.core.ra.answer(principal, order.authorizations[0], "http-01"))
+    await asyncio.sleep(0)
+    await house.core.ra.deactivate_authorization(principal, order.authorizations[0])
+    gate.set()
+    assert (await answering).status is AuthorizationStatus.DEACTIVATED
+    assert (await house.core.ra.order(principal, order.id)).status is OrderStatus.INVALID

@@ -182,9 +182,7 @@ async def test_slow_key_does_not_hold_up_the_loop(store: SoftwareKeyStore) -> No
     store.close()
 
 
-async def test_too_many_waiting_are_turned_away(
-    store: SoftwareKeyStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_many_waiting_are_turned_away(store: SoftwareKeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue without an end would only make every client run into its deadline."""
     monkeypatch.setattr(software, "_MAX_WAITING", 3)
     signer = await store.create("issuing", "ml-dsa-44")
@@ -198,9 +196,7 @@ async def test_tls_library_gets_the_key_in_the_clear(store: SoftwareKeyStore) ->
     """The one way out of the store, for keys of the service: the library for TLS takes nothing else."""
     signer = await store.create("tls", "ec-p256")
     key = serialization.load_pem_private_key(await store.tls_key_pem("tls"), None)
-    spki = key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert spki == signer.spki
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from gateway.cli import EXIT_STATUSES, parser
 from tests.architecture.modules import ROOT
 
-ROW = re.compile(r"^\| `certgate ([a-z]+(?: [a-z]+)?)` \| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `certgate ([a-z]+(?: [a-z-]+)?)` \| (.+) \|$", re.MULTILINE)
 EVERYWHERE = {"--help", "--state", "--config", "--set"}
 
 

@@ -29,6 +29,33 @@ async def test_addresses_come_with_ipv6_first(names: NameServer, resolver: Resol
     assert sorted(names.asked) == [("a.example", "A", "udp"), ("a.example", "AAAA", "udp")]
 
 
+async def test_addresses_come_along_with_caa_for_one_connection(names: NameServer, resolver: Resolver) -> None:
+    """One exchange instead of two; the next connection asks again, so that nobody is sent where the name was once."""
+    names.records = {("a.example", "A"): ["192.0.2.1"]}
+    assert await resolver.caa("A.example", addresses=True) == CAASet(None)
+    assert sorted(names.asked) == sorted(
+        [("a.example", kind, "udp") for kind in ("A", "AAAA", "CAA")] + [("example", "CAA", "udp")]
+    )
+    names.records = {("a.example", "A"): ["192.0.2.2"]}
+    names.asked.clear()
+    assert await resolver.addresses("a.example") == ("192.0.2.1",)
+    assert names.asked == []
+    assert await resolver.addresses("a.example") == ("192.0.2.2",)
+
+
+async def test_addresses_that_came_along_do_not_keep(
+    names: NameServer, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.validators.dns.AHEAD_SECONDS", -1.0)
+    monkeypatch.setattr("gateway.validators.dns.MAX_AHEAD", 1)
+    names.records = {("a.example", "A"): ["192.0.2.1"]}
+    await resolver.caa("b.example", addresses=True)
+    await resolver.caa("a.example", addresses=True)
+    names.asked.clear()
+    assert await resolver.addresses("a.example") == ("192.0.2.1",)
+    assert ("a.example", "A", "udp") in names.asked
+
+
 async def test_one_family_is_enough_when_the_other_fails(names: NameServer, resolver: Resolver) -> None:
     names.records = {("a.example", "A"): ["192.0.2.1"]}
     names.codes = {("a.example", "AAAA"): dns.rcode.SERVFAIL}

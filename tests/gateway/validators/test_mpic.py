@@ -153,7 +153,7 @@ class CAA:
 
     found: CAASet = CAASet(None)  # noqa: RUF009 - frozen
 
-    async def caa(self, domain: str) -> CAASet:
+    async def caa(self, domain: str, *, addresses: bool = False) -> CAASet:
         return self.found
 
 

@@ -42,17 +42,20 @@ def test_http_01_path_is_under_well_known() -> None:
     assert challenges.http_01_path("abc") == "/.well-known/acme-challenge/abc"
 
 
+DNS = ("dns-01", "dns-account-01", "dns-persist-01")
+
+
 @pytest.mark.parametrize(
     ("identifier", "wildcard", "methods"),
     [
-        (Identifier(IdentifierType.DNS, "a.example"), False, ("http-01", "dns-01", "tls-alpn-01")),
-        (Identifier(IdentifierType.DNS, "a.example"), True, ("dns-01",)),
-        (Identifier(IdentifierType.DNS, "*.a.example"), False, ("dns-01",)),
+        (Identifier(IdentifierType.DNS, "a.example"), False, ("http-01", *DNS[:1], "tls-alpn-01", *DNS[1:])),
+        (Identifier(IdentifierType.DNS, "a.example"), True, DNS),
+        (Identifier(IdentifierType.DNS, "*.a.example"), False, DNS),
         (Identifier(IdentifierType.IP, "192.0.2.1"), False, ("http-01", "tls-alpn-01")),
         (Identifier(IdentifierType.IP, "192.0.2.1"), True, ()),
         (Identifier(IdentifierType.EMAIL, "a@a.example"), False, ()),
     ],
 )
 def test_methods_fit_the_identifier(identifier: Identifier, wildcard: bool, methods: tuple[str, ...]) -> None:
-    """Wildcards only by dns-01 (RFC 8555 section 8.3, RFC 8737), addresses never (RFC 8738 section 7)."""
+    """Wildcards only by DNS (RFC 8555 section 8.3, RFC 8737), addresses never (RFC 8738 section 7)."""
     assert challenges.methods_for(identifier, wildcard) == methods

@@ -12,7 +12,7 @@ import pytest
 from ca_core.issuer import Issuer
 from ca_core.keystores.software import SoftwareKeyStore
 from policy.limits import Limit
-from policy.problems import Internal, Malformed, RateLimited
+from policy.problems import Internal, Malformed, RateLimited, Unavailable
 from protocols.acme import PROTOCOL
 from protocols.acme.settings import ACMESettings
 from protocols.http import HTTPRequest, PeerIdentity
@@ -96,7 +96,7 @@ async def test_scripts_of_any_origin_may_ask(client: Client) -> None:
 
 
 async def test_routes_are_those_of_every_mount(world: World) -> None:
-    """Absolute paths; only the directory, nonces and renewal information answer GET; there is no newAuthz."""
+    """Absolute paths; only the directory, nonces, tickets and renewal information answer GET; newAuthz is an option."""
     paths = {path.removeprefix("/acme/default/") for path in world.routes if path.startswith("/acme/default/")}
     assert paths == {
         "directory",
@@ -110,6 +110,8 @@ async def test_routes_are_those_of_every_mount(world: World) -> None:
         "authz/{id}",
         "chall/{id}/{type}",
         "cert/{id}",
+        "cert/{id}/{chain}",
+        "ticket/{id}",
         "revoke-cert",
         "key-change",
         "renewal-info/{certid}",
@@ -153,7 +155,9 @@ def test_retry_after_is_a_whole_positive_number(world: World) -> None:
     """Never a date, never zero."""
     assert said(world, RateLimited("slow down", retry_after=0)).header("Retry-After") == "1"
     assert said(world, RateLimited("slow down", retry_after=90)).header("Retry-After") == "90"
-    assert not said(world, RateLimited("slow down")).all("Retry-After")
+    assert said(world, RateLimited("slow down")).header("Retry-After") == "30"
+    assert said(world, Unavailable("later")).header("Retry-After") == "30"
+    assert not said(world, Malformed("wrong")).all("Retry-After")
 
 
 async def test_rate_limits_have_a_page(acme_ca: tuple[SoftwareKeyStore, Issuer]) -> None:

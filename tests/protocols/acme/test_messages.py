@@ -27,7 +27,7 @@ from policy.order import (
 from policy.problems import BadTime, Malformed, Problem, RejectedIdentifier, UnsupportedIdentifier
 from protocols.acme import messages
 from protocols.acme.messages import WantedIdentifier
-from protocols.acme.problems import CompoundProblem, InvalidContact, UnsupportedContact
+from protocols.acme.problems import CompoundProblem
 from protocols.acme.urls import URLs
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -107,42 +107,6 @@ def test_members_that_a_payload_does_not_name_are_ignored() -> None:
         messages.NewAccountPayload, b'{"status":"revoked","orders":"x","contact":[],"unknown":{"a":1}}'
     )
     assert found == messages.NewAccountPayload()
-
-
-@pytest.mark.parametrize("contact", ["mailto:a@example.org", "MAILTO:a+b@example.org", "mailto:a%2Bb@example.org"])
-def test_plain_contacts_are_kept_as_they_are(contact: str) -> None:
-    """RFC 8555 section 7.3."""
-    assert messages.read_contacts([contact], 10) == (contact,)
-    assert messages.read_contacts([], 10) == ()
-
-
-@pytest.mark.parametrize(
-    ("contact", "problem"),
-    [
-        ("tel:+491234", UnsupportedContact),
-        ("https://example.org", UnsupportedContact),
-        ("a@example.org", InvalidContact),
-        ("mailto:", InvalidContact),
-        ("mailto:a", InvalidContact),
-        ("mailto:a@b.test,c@d.test", InvalidContact),
-        ("mailto:a@b.test%2Cc@d.test", InvalidContact),
-        ("mailto:a@b.test?subject=x", InvalidContact),
-        ("mailto:a@b.test\r\nBcc: c@d.test", InvalidContact),
-        ("mailto:a@b.test%0D%0ABcc:c@d.test", InvalidContact),
-        ("mailto:ä@b.test", InvalidContact),
-        ("mailto:" + "a" * 400 + "@b.test", InvalidContact),
-    ],
-)
-def test_other_contacts_are_refused(contact: str, problem: type[Problem]) -> None:
-    """No header fields, one address, nothing that mail programs could read otherwise."""
-    with pytest.raises(problem):
-        messages.read_contacts(["mailto:good@example.org", contact], 10)
-
-
-def test_too_many_contacts_are_refused() -> None:
-    """The setting bounds them."""
-    with pytest.raises(Malformed):
-        messages.read_contacts(["mailto:a@b.test"] * 11, 10)
 
 
 def test_identifiers_are_normal_and_each_once() -> None:
@@ -291,9 +255,9 @@ def test_an_authorization_expires_by_the_clock() -> None:
 def test_a_challenge_shows_when_and_why() -> None:
     """RFC 8555 section 8: validated, error."""
     valid = Challenge("dns-01", "t", ChallengeStatus.VALID, NOW)
-    assert json.loads(messages.write_challenge(valid, "z1", HERE))["validated"] == "2026-03-01T12:00:00Z"
+    assert json.loads(messages.write_challenge(valid, authorization(), HERE))["validated"] == "2026-03-01T12:00:00Z"
     failed = Challenge("dns-01", "t", ChallengeStatus.INVALID, error=StoredProblem("validation-caa", "forbidden"))
-    assert json.loads(messages.write_challenge(failed, "z1", HERE))["error"]["type"].endswith(":caa")
+    assert json.loads(messages.write_challenge(failed, authorization(), HERE))["error"]["type"].endswith(":caa")
 
 
 def test_being_validated_means_a_challenge_is_processing() -> None:

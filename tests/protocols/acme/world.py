@@ -40,8 +40,9 @@ from policy.limits import Limit, Limits
 from policy.mount import Mount
 from policy.placing import Placing
 from policy.problems import ValidationIncorrectResponse
-from policy.product import NameRules, Product, ValidationRules
+from policy.product import ApprovalMode, NameRules, Product, ValidationRules
 from policy.publication import Publication, PublicationSettings
+from policy.quotas import Quotas
 from policy.refusals import Refusals
 from policy.registering import Registering
 from policy.registration import Parts, RegistrationAuthority
@@ -85,7 +86,7 @@ class Answers:
 class NoCAA:
     """Nobody has CAA records."""
 
-    async def caa(self, domain: str) -> CAASet:
+    async def caa(self, domain: str, *, addresses: bool = False) -> CAASet:
         return CAASet(None)
 
 
@@ -184,7 +185,13 @@ def _products() -> dict[str, Product]:
     return {
         "standard": standard,
         "other": replace(standard, name="other", title="Another product"),
-        "asked": replace(standard, name="asked", title="A person decides", approval=True),
+        "asked": replace(
+            standard,
+            name="asked",
+            title="A person decides, the client waits",
+            approval=True,
+            approval_over_acme=ApprovalMode.HOLD,
+        ),
     }
 
 
@@ -258,7 +265,7 @@ async def make_world(
         ValidationSettings(frozenset({"ca.certgate.test"}), inline_seconds=0.2, retries_after_seconds=(0.0,)),
     )
     authorizing = Authorizing(store, catalogue, validating, limiter, clock)
-    fulfilment = Fulfilment(store, catalogue, ca, authorizing, clock)
+    fulfilment = Fulfilment(store, catalogue, ca, authorizing, Quotas(limiter), clock)
     service_keys = ServiceKeys(store, ca, keystore, clock)
     ra = RegistrationAuthority(
         Parts(

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca_core.status import RevocationReason
-from policy.administration import CreatedCredential
 from policy.audit import AuditTag
 from policy.credential import AuthenticationMethod
+from policy.credentialing import CreatedCredential
 from policy.mount import Mount
 from protocols.endpoint import Services, dispatch
 from protocols.est.endpoint import ESTEndpoint
