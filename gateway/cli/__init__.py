@@ -135,8 +135,8 @@ def parser() -> argparse.ArgumentParser:
     tree.add_argument("--version", action="version", version=f"certgate {__version__}")
     commands = tree.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (
-        quickstart, serve, doctor, config, ca, product, mount, people, credential, account, domain, order, certificate, audit,
-        db, perspective,
+        quickstart, serve, doctor, config, ca, product, mount, people, credential, account, domain, order, certificate,
+        audit, db, perspective,
     ):  # fmt: skip
         module.add(commands)
     return tree
