@@ -24,13 +24,13 @@ from policy.sealing import Sealing
 from policy.store import StoreUnavailable
 from tests.conftest import ACTOR, House
 
-FREE_PORTS = ("https_port", "mtls_port", "http_port", "management_port")
-
 
 @pytest.fixture
 async def running(house: House) -> AsyncIterator[Running]:
     """A server on free ports that has not started."""
-    server = replace(house.core.config.server, drain_seconds=0.1, **dict.fromkeys(FREE_PORTS, 0))
+    server = replace(
+        house.core.config.server, drain_seconds=0.1, https_port=0, mtls_port=0, http_port=0, management_port=0
+    )
     core = replace(house.core, config=replace(house.core.config, server=server))
     log = Logging("info", "json", io.StringIO())
     yield Running(core, log)

@@ -39,8 +39,12 @@ async def interrupted(house: House, monkeypatch: pytest.MonkeyPatch) -> list[Ord
     return orders
 
 
+async def stored(house: House, order: str) -> Order | None:
+    return await house.core.store.one(ORDER, order)
+
+
 async def statuses(house: House, orders: list[Order]) -> list[OrderStatus]:
-    found = [await house.core.store.one(ORDER, order.id) for order in orders]
+    found = [await stored(house, order.id) for order in orders]
     return [order.status for order in found if order is not None]
 
 
