@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from cryptography.x509 import load_der_x509_certificate
+
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
 from policy.account import Group, Organisation, User
 from policy.audit import AuditEvent, AuditTag
-from policy.credential import (
-    AuthenticationMethod,
-)
+from policy.credential import AuthenticationMethod
 from policy.credentialing import CredentialAdministration
 from policy.mount import LABEL, Mount
 from policy.problems import Malformed, Unavailable, UnknownProduct
@@ -85,6 +85,10 @@ class Administration(CredentialAdministration):
         try:
             self._ca.check_profile(product.issuer, product.profile)
             re.compile(product.names.common_name)
+            if not 0 < product.renewal_fraction <= 1:
+                raise ValueError("renewal_fraction is the part of the lifetime that passes first: above 0, at most 1")
+            if product.ticket_seconds < 1:
+                raise ValueError("ticket_seconds is at least 1")
             for pattern in (*product.names.allowed, *product.names.denied, *product.validation.trusted):
                 check_pattern(pattern)
         except Unavailable as fault:
@@ -116,8 +120,16 @@ class Administration(CredentialAdministration):
         except Unavailable as fault:
             raise Malformed(fault.detail) from fault
         for name in mount.products:
-            if await self._store.one(PRODUCT, name) is None:
+            product = await self._store.one(PRODUCT, name)
+            if product is None:
                 raise UnknownProduct(f'there is no product "{name}"')
+            if mount.protocol not in product.protocols:
+                raise Malformed(f'the product "{name}" cannot be ordered by {mount.protocol}')
+        for anchor in mount.anchors:
+            try:
+                load_der_x509_certificate(anchor)
+            except ValueError as fault:
+                raise Malformed(f"an anchor is not a certificate in DER: {fault}") from fault
         if mount.open_credential is not None:
             credential = await self.credential(mount.open_credential)
             if credential.method is not AuthenticationMethod.NONE or credential.type != mount.protocol:
@@ -127,11 +139,16 @@ class Administration(CredentialAdministration):
     # ----------------------------------------------------------------- users, groups, organisations
 
     async def apply_user(self, user: User, actor: str) -> User | None:
-        """Make or change a user; None when nothing would change."""
+        """Make or change a user; None when nothing would change. Raises Malformed for a group that is not there."""
+        for name in user.groups:
+            if await self._store.one(GROUP, name) is None:
+                raise Malformed(f'there is no group "{name}"')
         return await self._apply(USER, user.name, user, AuditTag.USER_APPLIED, actor)
 
     async def apply_group(self, group: Group, actor: str) -> Group | None:
-        """Make or change a group; None when nothing would change."""
+        """Make or change a group; None when nothing would change. Raises Malformed for an unknown organisation."""
+        if group.organisation is not None and await self._store.one(ORGANISATION, group.organisation) is None:
+            raise Malformed(f'there is no organisation "{group.organisation}"')
         return await self._apply(GROUP, group.name, group, AuditTag.GROUP_APPLIED, actor)
 
     async def apply_organisation(self, organisation: Organisation, actor: str) -> Organisation | None:

@@ -156,6 +156,10 @@ class CredentialAdministration:
                 raise Malformed(f'"{network}" is not a network: {fault}') from fault
         if new.use_limit is not None and new.use_limit < 1:
             raise Malformed("a use limit is at least 1")
+        if method is AuthenticationMethod.PASSWORD and ":" in (new.identifier or ""):
+            raise Malformed('a user name has no ":": HTTP ends it there (RFC 7617 section 2)')
+        if new.expires is not None and new.expires <= (new.not_before or self._clock()):
+            raise Malformed("the credential would expire before it begins")
         return method
 
     def _stored(

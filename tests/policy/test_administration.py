@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from policy.account import Group, User
 from policy.credential import AuthenticationMethod
 from policy.mount import Mount
 from policy.order import NewOrder, OrderStatus
 from policy.problems import Malformed, OrderConflict, Problem, UnknownProduct
 from policy.product import NameRules, ValidationRules
-from policy.store import MOUNT, PRODUCT
-from tests.conftest import ACTOR, TLS_PROFILE, House
+from policy.store import GROUP, MOUNT, PRODUCT, USER
+from tests.conftest import ACTOR, START, TLS_PROFILE, House
 from tests.policy.making import change_product, est, request
 
 NAME = "a.certgate.test"
@@ -33,6 +34,9 @@ NAME = "a.certgate.test"
         pytest.param({"names": NameRules(denied=("dns:a*.example.org",))}, "character", id="denied with an inner star"),
         pytest.param({"names": NameRules(common_name="(")}, "tls", id="common name"),
         pytest.param({"validation": ValidationRules(trusted=("host:example.org",))}, "host", id="trusted"),
+        pytest.param({"renewal_fraction": 0.0}, "renewal_fraction", id="renewed at once"),
+        pytest.param({"renewal_fraction": 1.5}, "renewal_fraction", id="renewed after the end"),
+        pytest.param({"ticket_seconds": 0}, "ticket_seconds", id="ticket of no time"),
     ],
 )
 async def test_a_product_that_could_never_be_issued_is_refused(house: House, wrong: dict[str, Any], said: str) -> None:
@@ -72,6 +76,8 @@ async def test_an_unchanged_product_makes_no_version(house: House) -> None:
         pytest.param(Mount("gopher", "new", ("tls",), "issuing"), Malformed, id="protocol"),
         pytest.param(Mount("acme", "New One", ("tls",), "issuing"), Malformed, id="label"),
         pytest.param(Mount("acme", "new", ("nothing",), "issuing"), UnknownProduct, id="product"),
+        pytest.param(Mount("acme", "new", ("device",), "issuing"), Malformed, id="product of another door"),
+        pytest.param(Mount("est", "new", ("device",), "issuing", anchors=(b"0",)), Malformed, id="anchor"),
         pytest.param(
             Mount("acme", "new", ("tls",), "issuing", open_credential="nobody"), Malformed, id="open credential"
         ),
@@ -93,6 +99,20 @@ async def test_a_credential_that_has_something_to_show_opens_no_mount(house: Hou
     opened = await house.credential("acme", method=AuthenticationMethod.NONE)
     mount = replace(mount, open_credential=opened.credential.id)
     assert await house.core.administration.apply_mount(mount, ACTOR) == mount
+
+
+# --------------------------------------------------------------------------- users and groups
+
+
+async def test_users_and_groups_name_what_there_is(house: House) -> None:
+    """A misspelt group would be found out when its user may do nothing."""
+    administration = house.core.administration
+    with pytest.raises(Malformed, match="nobody"):
+        await administration.apply_user(User("ann", ("nobody",)), ACTOR)
+    with pytest.raises(Malformed, match="Nothing Ltd"):
+        await administration.apply_group(Group("printers", organisation="Nothing Ltd"), ACTOR)
+    assert await house.core.store.one(USER, "ann") is None
+    assert await house.core.store.one(GROUP, "printers") is None
 
 
 # --------------------------------------------------------------------------- credentials
@@ -118,6 +138,11 @@ async def test_networks_are_those_that_the_address_is_compared_with(house: House
         pytest.param({"kind": "acme", "product": "device"}, Malformed, id="product of another door"),
         pytest.param({"kind": "scep"}, Malformed, id="door that does not exist"),
         pytest.param({"mounts": ("acme/default",)}, Malformed, id="mount of another door"),
+        pytest.param({"identifier": "print:er"}, Malformed, id="user name that HTTP cannot say"),
+        pytest.param({"expires": START}, Malformed, id="already over"),
+        pytest.param(
+            {"not_before": START + timedelta(days=2), "expires": START + timedelta(days=1)}, Malformed, id="ends first"
+        ),
     ],
 )
 async def test_a_credential_that_could_order_nothing_is_refused(
