@@ -79,16 +79,24 @@ certbot() {
 }
 
 node() {
-    [ -d "$clients/node/node_modules/acme-client" ] && return 0
+    local module="$clients/node/node_modules/acme-client"
+    have node && node_loads "$module" && return 0
     if ! have node || ! have npm; then
         echo "npm's acme-client is left out: there is no node with npm here (Debian: apt-get install nodejs npm)"
         return 0
     fi
     echo "Installing acme-client from npm into .clients/node"
+    rm -rf "$clients/node"
     mkdir -p "$clients/node"
     # No scripts of packages: nothing here needs one.
     npm install --prefix "$clients/node" --cache "$clients/node/.cache" \
         --silent --no-fund --no-audit --ignore-scripts acme-client
+    # npm has been seen to end well with files of a dependency missing: what does not load counts as not there.
+    node_loads "$module" || { rm -rf "$clients/node"; return 1; }
+}
+
+node_loads() {
+    [ -d "$1" ] && command node -e 'require(process.argv[1])' "$1" > /dev/null 2>&1
 }
 
 lego() {
