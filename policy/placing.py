@@ -127,9 +127,9 @@ class Placing:
         self._check_dates(product, new)
         if new.replaces is not None:
             await self._check_replaces(principal, new.replaces, identifiers)
-        ticket = None
+        tickets: tuple[Order, ...] = ()
         if needs_ticket(product, principal):
-            ticket = await self._ticketing.granted(Wanted(principal, product, identifiers))
+            tickets = (await self._ticketing.granted(Wanted(principal, product, identifiers)),)
         now = self._clock()
         authorizations: list[Authorization] = []
         if principal.account is not None:
@@ -150,8 +150,10 @@ class Placing:
             identifiers=identifiers,
             created=now,
             updated=now,
-            # An order lives no longer than the proofs that it counts on.
-            expires=min((now + ORDER_LIFETIME, *(one.expires for one in authorizations))),
+            # An order lives no longer than what it counts on.
+            expires=min(
+                (now + ORDER_LIFETIME, *(one.expires for one in authorizations), *(one.expires for one in tickets))
+            ),
             account=principal.account.id if principal.account else None,
             profile=new.product,
             reference=new.reference,
@@ -160,8 +162,8 @@ class Placing:
             not_after=new.not_after,
             replaces=new.replaces,
             predecessor=new.predecessor,
-            trace=trace if ticket is None else (*trace, ticket.trace[-1]),
-            approved=None if ticket is None else ticket.id,
+            trace=(*trace, *(ticket.trace[-1] for ticket in tickets)),
+            approved=next((ticket.id for ticket in tickets), None),
         )
 
     async def judged(

@@ -15,8 +15,19 @@ from ca_core.clock import Clock
 from policy.audit import AuditEvent, AuditTag
 from policy.credential import Principal
 from policy.ids import OrderId, new_id
-from policy.order import TICKET_PREFIX, Identifier, NewOrder, Order, OrderEvent, OrderStatus, Step, advance
-from policy.problems import ApprovalRequired, Forbidden, OrderConflict
+from policy.order import (
+    OPEN,
+    TICKET_PREFIX,
+    Identifier,
+    Order,
+    OrderEvent,
+    OrderKind,
+    OrderStatus,
+    Step,
+    StoredProblem,
+    advance,
+)
+from policy.problems import ApprovalRequired, Forbidden, NotReady, OrderConflict
 from policy.product import ApprovalMode, Product
 from policy.store import ORDER, ORDER_BY_REFERENCE, Conflict, Store, Unit
 
@@ -55,8 +66,10 @@ class Ticketing:
     async def granted(self, wanted: Wanted) -> Order:
         """The ticket that allows this order. Raises ApprovalRequired (its `order` is the ticket), Forbidden."""
         found = await self._find(wanted)
-        if found is None:
+        if found is None or found.status is OrderStatus.CANCELLED:
             found = await self._open(wanted)
+        elif found.status in OPEN and found.expires <= self._clock():
+            found = await self._open(wanted, over=found)
         if found.status is OrderStatus.PENDING:
             return found
         if found.status is OrderStatus.INVALID:
@@ -64,20 +77,25 @@ class Ticketing:
         raise self._required(found)
 
     async def _find(self, wanted: Wanted) -> Order | None:
-        principal, now = wanted.principal, self._clock()
-        found = await self._store.one(
-            ORDER_BY_REFERENCE, principal.mount, principal.credential.id, wanted.reference, int(now.timestamp())
+        """The ticket that is open, else the one that ended just now."""
+        principal, now = wanted.principal, int(self._clock().timestamp())
+        return await self._store.one(
+            ORDER_BY_REFERENCE, principal.mount, principal.credential.id, wanted.reference, now
         )
-        # One whose time is over is not written down as such at once.
-        usable = found is not None and found.status is not OrderStatus.CANCELLED and found.expires > now
-        return found if usable else None
 
-    async def _open(self, wanted: Wanted) -> Order:
+    async def _open(self, wanted: Wanted, over: Order | None = None) -> Order:
+        """A new ticket; the one before it, whose time is over, is ended in the same transaction."""
         ticket = self._drafted(wanted)
         why = f'product "{wanted.product.name}" wants approval'
         unit = Unit()
         unit.credential_active(ticket.credential, ticket.created)
         unit.account_valid(wanted.principal.owner)
+        if over is not None:
+            problem = StoredProblem.of(NotReady("the order expired before it was finished"))
+            unit.save(advance(over, OrderEvent.FAIL, ticket.created, problem=problem))
+            expired = {"problem": problem.kind, "detail": problem.detail}
+            tag, of = AuditTag.ORDER_FAILED, f"order:{over.id}"
+            unit.audit(AuditEvent(tag, ticket.created, "system:expiry", of, expired))
         unit.insert(ticket)
         detail = {"why": why, "identifiers": [str(one) for one in wanted.identifiers], "product": ticket.product}
         unit.audit(AuditEvent(AuditTag.ORDER_HELD, ticket.created, ticket.requester, f"order:{ticket.id}", detail))
@@ -85,9 +103,9 @@ class Ticketing:
             await self._store.commit(unit)
         except Conflict as conflict:
             found = await self._find(wanted)  # somebody asked at the same moment
-            if found is not None:
+            if found is not None and found.status in OPEN:
                 return found
-            if conflict.index == "order_reference":
+            if conflict.statement in ("order_insert", "order_save"):
                 raise OrderConflict("the approval that was asked for has just ended: order again") from conflict
             raise Forbidden("the credential or account is not valid any more") from conflict
         return ticket
@@ -102,7 +120,7 @@ class Ticketing:
             mount=principal.mount,
             product=product.name,
             product_version=product.version,
-            kind=NewOrder().kind,
+            kind=OrderKind.ENROLL,
             status=OrderStatus.HELD,
             identifiers=wanted.identifiers,
             created=now,

@@ -61,6 +61,7 @@ from protocols.http import HTTPRequest, HTTPResponse, PeerIdentity, Route
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ORIGIN = "https://ca.certgate.test:8443"
+METHODS = ("http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01")
 STATUS_URL = "http://status.certgate.test"
 EAB_KEY = b"0123456789abcdef0123456789abcdef"
 TERMS = "https://ca.certgate.test/terms-1"
@@ -104,7 +105,24 @@ class World:
     endpoint: ACMEEndpoint
     mounts: tuple[Mount, ...]
     products: dict[str, Product]
+    parts: Parts
     routes: dict[str, Route] = field(default_factory=dict)
+
+    async def change(self, product: str, **changes: Any) -> None:
+        """Make the next version of a product."""
+        old = self.products[product]
+        self.products[product] = replace(old, version=old.version + 1, **changes)
+        await self.save(self.products[product])
+
+    async def reopen(self, label: str = "default", **options: Any) -> None:
+        """Serve a mount with these options more."""
+        mounts = []
+        for mount in self.mounts:
+            if mount.label == label:
+                mount = replace(mount, options=mount.options | options, version=mount.version + 1)
+                await self.save(mount)
+            mounts.append(mount)
+        self.mount(*mounts)
 
     def mount(self, *mounts: Mount) -> None:
         """Serve these mounts."""
@@ -253,7 +271,7 @@ async def make_world(
     catalogue = Catalogue(store)
     ca = CertificateAuthority({"issuing": issuer}, clock)
     limiter = Limits(limits or {}, lambda: clock().timestamp())
-    validators = {method: Answers(method) for method in ("http-01", "dns-01", "tls-alpn-01")}
+    validators = {method: Answers(method) for method in METHODS}
     validating = Validating(
         store,
         catalogue,
@@ -267,25 +285,24 @@ async def make_world(
     authorizing = Authorizing(store, catalogue, validating, limiter, clock)
     fulfilment = Fulfilment(store, catalogue, ca, authorizing, Quotas(limiter), clock)
     service_keys = ServiceKeys(store, ca, keystore, clock)
-    ra = RegistrationAuthority(
-        Parts(
-            store=store,
-            catalogue=catalogue,
-            ca=ca,
-            sealing=sealing,
-            clock=clock,
-            limits=limiter,
-            refusals=Refusals(store, limiter, clock),
-            authentication=Authentication(store, catalogue, sealing, clock),
-            authorizing=authorizing,
-            placing=Placing(store, catalogue, ca, authorizing, limiter, clock),
-            fulfilment=fulfilment,
-            registering=Registering(store, limiter, clock),
-            revocation=Revocation(store, ca, clock),
-            renewal=Renewal(store, catalogue, clock),
-            publication=Publication(store, ca, service_keys, clock, PublicationSettings()),
-        )
+    parts = Parts(
+        store=store,
+        catalogue=catalogue,
+        ca=ca,
+        sealing=sealing,
+        clock=clock,
+        limits=limiter,
+        refusals=Refusals(store, limiter, clock),
+        authentication=Authentication(store, catalogue, sealing, clock),
+        authorizing=authorizing,
+        placing=Placing(store, catalogue, ca, authorizing, limiter, clock),
+        fulfilment=fulfilment,
+        registering=Registering(store, limiter, clock),
+        revocation=Revocation(store, ca, clock),
+        renewal=Renewal(store, catalogue, clock),
+        publication=Publication(store, ca, service_keys, clock, PublicationSettings()),
     )
+    ra = RegistrationAuthority(parts)
     services = Services(ra, settings or ACMESettings(), ORIGIN, ORIGIN, STATUS_URL, clock)
     endpoint = ACMEEndpoint(services)
     products = _products()
@@ -304,6 +321,7 @@ async def make_world(
         endpoint,
         mounts,
         products,
+        parts,
     )
     await world.insert(User("alice", ("ops",)), Group("ops"), *products.values(), *mounts, *_credentials(sealing, NOON))
     world.mount(*mounts)
