@@ -287,8 +287,14 @@ class CredentialAdministration:
 
 
 def _new_secret() -> str:
-    """A secret of 256 bits: base64url without padding, which every client takes."""
-    return urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)).rstrip(b"=").decode()
+    """A secret of 256 bits: base64url without padding, which every client takes.
+
+    It never begins with a hyphen: a command line takes that for an option (certbot 2.1, `--eab-hmac-key -x…`).
+    """
+    while True:
+        secret = urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)).rstrip(b"=").decode()
+        if not secret.startswith("-"):
+            return secret
 
 
 def _decode(secret: str) -> bytes:
