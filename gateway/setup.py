@@ -15,9 +15,10 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate
 
-from gateway.app import Core, open_core, tls_names
+from gateway.app import Core, open_core
 from gateway.config import Config
 from gateway.seeds import built_in_product
+from gateway.tls import tls_names
 from policy.account import Group, Organisation, User
 from policy.credential import AuthenticationMethod, CredentialType
 from policy.credentialing import NewCredential

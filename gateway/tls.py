@@ -1,4 +1,4 @@
-"""TLS contexts of the listeners, and what of them a door may ask for (tls-server-end-point)."""
+"""TLS contexts of the listeners, what of them a door may ask for (tls-server-end-point), the server's names."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import ssl
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+
+from ca_core.names import Identifier, IdentifierType
+from gateway.config import Config
 
 # Forward secrecy and authenticated encryption only. TLS 1.3 suites are OpenSSL's own default.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -89,3 +94,27 @@ def end_point_binding(certificate: x509.Certificate) -> bytes | None:
     if isinstance(algorithm, hashes.MD5 | hashes.SHA1):
         algorithm = hashes.SHA256()
     return certificate.fingerprint(algorithm)
+
+
+def tls_names(config: Config) -> list[Identifier]:
+    """The names of the server's own certificate: the hosts of its origins, the configured ones, loopback's."""
+    server = config.server
+    hosts = [urlsplit(url).hostname or "" for url in (server.base_url, server.mtls_url)]
+    hosts += list(server.names)
+    if any(_is_loopback(host) for host in hosts):
+        hosts += ["localhost", "127.0.0.1", "::1"]
+    return [_identifier(host) for host in dict.fromkeys(hosts)]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _identifier(host: str) -> Identifier:
+    try:
+        return Identifier(IdentifierType.IP, str(ip_address(host)))
+    except ValueError:
+        return Identifier(IdentifierType.DNS, host.lower())

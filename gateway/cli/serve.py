@@ -41,9 +41,10 @@ def run(options: argparse.Namespace) -> int:
 
 async def _serve(config: Config) -> int:
     from gateway.admin import AdminServer, socket_path
-    from gateway.app import Running, open_core
+    from gateway.app import open_core
     from gateway.commands import commands_of
     from gateway.logs import Logging
+    from gateway.running import Running
     from gateway.server import settle
 
     log = Logging(config.log.level, config.log.format)
@@ -76,7 +77,7 @@ async def _until_stopped(running: object) -> None:
     import asyncio
     import signal
 
-    from gateway.app import Running
+    from gateway.running import Running
 
     assert isinstance(running, Running)
     stopped = asyncio.Event()

@@ -13,10 +13,11 @@ import pytest
 
 from ca_core.clock import FixedClock
 from ca_core.keystores.software import SoftwareKeyStore
-from gateway.app import Running, put_together
+from gateway.app import put_together
 from gateway.config import load
 from gateway.logs import Logging
 from gateway.masterkey import StateMissing
+from gateway.running import Running
 from gateway.store import open_store
 from policy.authorities import Authorities
 from policy.problems import Unavailable
