@@ -66,8 +66,10 @@ SERVICE_TLS_PROFILE: Final = CertificateProfile(
     name_types=("dns", "ip"),
     key_types=ROOT_PROFILE.key_types,
     key_usage=("digitalSignature", "keyEncipherment"),
+    extended_key_usage=("serverAuth", "cmcRA"),
 )
-"""The TLS certificate of the service itself."""
+"""The TLS certificate of the service itself. By id-kp-cmcRA EST clients know the server that speaks for its CA
+(RFC 7030 section 3.6.1); as a client certificate it belongs to no credential and proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)

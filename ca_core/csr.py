@@ -194,6 +194,30 @@ def read_public_key(spki: bytes) -> PublicKeyTypes:
         raise BadPublicKey("the public key cannot be read") from exc
 
 
+def read_attribute(request: CertificationRequest, oid: str) -> bytes | None:
+    """The one value of an attribute in DER, header included, or None when the request has no such attribute.
+
+    For what only few requests have; everything else is a field of the request. Raises BadCSR for several values.
+    """
+    if oid not in request.attributes:
+        return None
+    info = asn1.decode_der(_Request, request.der).info.parse(_Info)
+    try:
+        values = next(one.values for one in info.attributes or [] if one.type.dotted_string == oid)
+        return _whole(_only_value(values))
+    except ValueError as exc:
+        raise BadCSR(f"the attribute {oid} of the certification request has not exactly one value") from exc
+
+
+def read_text(value: bytes) -> str:
+    """The text of a DirectoryString in DER. Raises BadCSR."""
+    try:
+        element = asn1.decode_der(_OneValue, tlv(SEQUENCE, value)).value
+        return str(element.data, _STRINGS[element.tag_bytes])
+    except (ValueError, KeyError) as exc:
+        raise BadCSR("an attribute of the certification request is not a character string") from exc
+
+
 def _whole(element: asn1.TLV) -> bytes:
     """The element with its header. DER writes a length in one way only, so these are the bytes received."""
     return tlv(element.tag_bytes[0], bytes(element.data))
@@ -241,7 +265,7 @@ def _read_attributes(attributes: list[_Attribute]) -> _Wanted:
 # Windows sends its own attribute, with the same content, and some versions both (MS-WCCE section 2.2.2.7).
 _EXTENSION_REQUESTS = frozenset({oids.EXTENSION_REQUEST, oids.MS_EXTENSION_REQUEST})
 # DirectoryString, and IA5String as some devices send it although RFC 2985 section 5.4.1 does not list it.
-_PASSWORD_STRINGS = {
+_STRINGS = {
     b"\x0c": "utf-8",
     b"\x13": "ascii",
     b"\x16": "ascii",
@@ -258,7 +282,7 @@ class _OneValue:
 
 def _read_password(values: asn1.TLV) -> str:
     value = _only_value(values)
-    decoding = _PASSWORD_STRINGS.get(value.tag_bytes)
+    decoding = _STRINGS.get(value.tag_bytes)
     if decoding is None:
         raise BadCSR("the challengePassword is not a character string")
     return str(value.data, decoding)

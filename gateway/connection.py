@@ -11,7 +11,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp.http_exceptions import LineTooLong
@@ -20,7 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.config.schema import ServerSettings
 from gateway.head import Head
 from gateway.metrics import Metrics
-from gateway.tls import TLSState
+from gateway.tls import TLSState, exporter_binding, unique_binding
 from protocols.http import ChannelBinding, PeerIdentity
 
 if TYPE_CHECKING:
@@ -198,19 +198,13 @@ class Connection(RequestHandler):
         return self._version
 
     def channel_binding(self, kind: ChannelBinding) -> bytes | None:
-        """Bytes that tie a message to this TLS connection, or None where this kind does not exist here.
-
-        tls-unique ends with TLS 1.2 (RFC 9266 section 1); the exporter needs an interface that Python's ssl
-        lacks.
-        """
+        """Bytes that tie a message to this TLS connection, or None where this kind does not exist here."""
         if self.tls is None or self.transport is None:
             return None
         if kind is ChannelBinding.SERVER_END_POINT:
             return self.tls.end_point
         ssl_object = self.transport.get_extra_info("ssl_object")
-        if kind is ChannelBinding.TLS_UNIQUE and ssl_object is not None and ssl_object.version() != "TLSv1.3":
-            return cast("bytes | None", ssl_object.get_channel_binding("tls-unique"))
-        return None
+        return exporter_binding(ssl_object) if kind is ChannelBinding.EXPORTER else unique_binding(ssl_object)
 
     async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:
         """Send an answer of ours (called by aiohttp). True tells that the client has gone."""

@@ -1,4 +1,4 @@
-"""TLS contexts of the listeners, what of them a door may ask for (tls-server-end-point), the server's names."""
+"""TLS contexts of the listeners, what ties a message to a connection (channel bindings), the server's names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import cast
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -16,6 +17,12 @@ from cryptography.hazmat.primitives import hashes
 
 from ca_core.names import Identifier, IdentifierType
 from gateway.config import Config
+
+try:
+    # Reaches into CPython's connection for what its ssl module does not give: hence an extra ("exporter").
+    from sslkeylog import export_keying_material
+except ImportError:
+    export_keying_material = None
 
 # Forward secrecy and authenticated encryption only. TLS 1.3 suites are OpenSSL's own default.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -61,6 +68,25 @@ def make_state(profile: TLSProfile, certificate_pem: bytes, key_pem: bytes, anch
         for anchor in anchors:
             context.load_verify_locations(cadata=anchor)
     return TLSState(context, end_point_binding(x509.load_pem_x509_certificate(certificate_pem)))
+
+
+def unique_binding(connection: ssl.SSLObject) -> bytes | None:
+    """tls-unique (RFC 5929 section 3), up to TLS 1.2 and for full handshakes only.
+
+    RFC 9266 section 1 ends it with TLS 1.3. Two resumed sessions can be made to have the same value (triple
+    handshake, RFC 9148 section 9.1), which the extended master secret prevents; whether that was agreed on OpenSSL
+    does not tell us, so a resumed session has no such binding here.
+    """
+    if connection.version() == "TLSv1.3" or connection.session_reused:
+        return None
+    return connection.get_channel_binding("tls-unique")
+
+
+def exporter_binding(connection: ssl.SSLObject) -> bytes | None:
+    """tls-exporter (RFC 9266 section 2) of TLS 1.3; None where the extra "exporter" is not installed."""
+    if export_keying_material is None or connection.version() != "TLSv1.3":
+        return None
+    return cast(bytes, export_keying_material(connection, 32, "EXPORTER-Channel-Binding", b""))
 
 
 def _load_chain(context: ssl.SSLContext, certificate_pem: bytes, key_pem: bytes) -> None:

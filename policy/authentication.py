@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 import argon2
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509 import ExtendedKeyUsage, ExtensionNotFound, ObjectIdentifier, load_der_x509_certificate
 
+from ca_core import oids
 from ca_core.clock import Clock
 from ca_core.ledger import serial_hex
 from ca_core.status import CertificateState
@@ -220,6 +221,7 @@ class Authentication:
             if credential is None:
                 raise Unauthenticated("the client certificate belongs to no credential")
             requester = Requester("certificate", stored.serial)
+            speaks_for_others = _is_registration_authority(der)
             return Principal(
                 credential,
                 requester,
@@ -227,7 +229,8 @@ class Authentication:
                 address,
                 certificate=stored.serial,
                 certificate_der=der,
-                renewal_only=credential.method is not AuthenticationMethod.CERTIFICATE,
+                renewal_only=credential.method is not AuthenticationMethod.CERTIFICATE and not speaks_for_others,
+                registration_authority=speaks_for_others,
             )
         credential = await self._foreign(mount, claim, digest)
         requester = Requester("certificate", f"sha256:{digest}")
@@ -279,6 +282,16 @@ def _serial(der: bytes) -> str:
         return serial_hex(load_der_x509_certificate(der).serial_number)
     except ValueError as fault:
         raise Unauthenticated("the client certificate cannot be read") from fault
+
+
+@lru_cache(maxsize=4096)
+def _is_registration_authority(der: bytes) -> bool:
+    """Whether the CA marked the holder of this certificate as an RA (RFC 6402 section 2.10, id-kp-cmcRA)."""
+    try:
+        usages = load_der_x509_certificate(der).extensions.get_extension_for_class(ExtendedKeyUsage).value
+    except ExtensionNotFound:
+        return False
+    return ObjectIdentifier(oids.EKU_CMC_RA) in usages
 
 
 @lru_cache(maxsize=256)

@@ -182,6 +182,8 @@ class Principal:
     certificate_der: bytes | None = None
     renewal_only: bool = False
     """Nothing but a certificate that this credential enrolled was shown: it speaks for its own renewal."""
+    registration_authority: bool = False
+    """A certificate of ours with id-kp-cmcRA was shown: it speaks for others, whose requests it has checked."""
 
     @property
     def owner(self) -> str:

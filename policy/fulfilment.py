@@ -34,6 +34,7 @@ from policy.order import (
     NewOrder,
     Order,
     OrderEvent,
+    OrderKind,
     OrderStatus,
     Step,
     StoredProblem,
@@ -51,6 +52,7 @@ from policy.problems import (
     UnknownProduct,
 )
 from policy.quotas import Quotas
+from policy.renaming import renamed
 from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB
 from policy.rules import Case
 from policy.rules.approval import needs_approval
@@ -157,6 +159,8 @@ class Fulfilment:
         product = await self._catalogue.product_version(order.product, order.product_version)
         # Possession of the key was proven when the order was held; the bytes are the same.
         request = read_csr(order.csr, verify=False)
+        if order.kind is not OrderKind.ENROLL:
+            request = renamed(request)
         trace, prepared = await self.deciding.decide(credential, order, product, request)
         unit = Unit()
         self._guard(unit, credential, order, request, self._clock(), fresh=False)

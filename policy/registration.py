@@ -27,7 +27,6 @@ from policy.order import (
     Identifier,
     NewOrder,
     Order,
-    OrderKind,
     OrderStatus,
 )
 from policy.placing import Placing
@@ -48,7 +47,7 @@ from policy.registering import NewAccount, Registering
 from policy.renewal import Renewal, RenewalWindow
 from policy.replay import ReplayGuard
 from policy.revocation import KeyHolder, Revocation
-from policy.sealing import Sealing, fingerprint
+from policy.sealing import Sealing
 from policy.store import (
     ACCOUNT_BY_KEY,
     AUTHORIZATION,
@@ -327,18 +326,19 @@ class RegistrationAuthority:
         if status is not None and status.state not in (CertificateState.VALID, CertificateState.UNCONFIRMED):
             raise Forbidden("the certificate of this request was revoked: make a new key pair and ask again")
 
-    async def renew(self, principal: Principal, new: NewOrder, *, same_names: bool = True) -> Order:
+    async def renew(
+        self, principal: Principal, new: NewOrder, *, same_names: bool = True, rename: bool = False
+    ) -> Order:
         """As `enroll`, for a client that shows the certificate to be renewed (`principal.certificate`).
 
-        With `same_names`, subject and names must be those of that certificate (RFC 7030 section 4.2.2); Forbidden
-        when there is no certificate of ours, or not of this credential, or revoked. BadCSR for other names.
+        With `same_names`, subject and names must be those of that certificate (RFC 7030 section 4.2.2); with
+        `rename`, a ChangeSubjectName attribute (RFC 6402 section 2.8) then says which others are wanted. Forbidden
+        when there is no certificate of ours, or not of this credential, or revoked, and for a ChangeSubjectName
+        that may not be. BadCSR for other names. An RA's renewal for somebody else is judged as an enrolment.
         """
-        if new.request is None:
-            raise OrderConflict("renewing needs a certification request")
         async with self._parts.refusals.noted(principal):
-            stored = await self._parts.renewal.predecessor(principal, new.request, same_names=same_names)
-            kind = OrderKind.RENEW if fingerprint(new.request.spki) == stored.spki_sha256 else OrderKind.REKEY
-            return await self._enroll(principal, replace(new, kind=kind, predecessor=stored.serial))
+            new = await self._parts.renewal.successor(principal, new, same_names=same_names, rename=rename)
+            return await self._enroll(principal, new)
 
     # ----------------------------------------------------------------- certificates
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ca_core.clock import Clock
@@ -13,7 +13,10 @@ from ca_core.status import CertificateState
 from policy.audit import AuditEvent, AuditTag
 from policy.catalogue import Catalogue
 from policy.credential import Principal
+from policy.order import NewOrder, OrderKind
 from policy.problems import BadCSR, Forbidden, Malformed, OrderConflict, UnknownCertificate, UnknownProduct
+from policy.renaming import asks_for_other_names, renamed
+from policy.sealing import fingerprint
 from policy.store import (
     CERTIFICATE,
     CERTIFICATE_STATUS,
@@ -133,29 +136,49 @@ class Renewal:
             raise UnknownCertificate(f"there is no certificate with serial {serial}")
         return normal
 
-    async def predecessor(
-        self, principal: Principal, request: CertificationRequest, *, same_names: bool
-    ) -> StoredCertificate:
-        """The certificate that the principal shows and may renew with this request.
+    async def successor(self, principal: Principal, new: NewOrder, *, same_names: bool, rename: bool) -> NewOrder:
+        """The order that renews the certificate shown; see RegistrationAuthority.renew."""
+        request = new.request
+        if request is None:
+            raise OrderConflict("renewing needs a certification request")
+        renaming = asks_for_other_names(request)
+        if renaming and not rename:
+            raise Forbidden("names are not changed by a renewal here: enrol anew with the other names")
+        stored = await self._shown(principal)
+        wanted = renamed(request) if renaming else request
+        if principal.registration_authority and not _has_names_of(request, stored):
+            return replace(new, kind=OrderKind.ENROLL, request=wanted)
+        if same_names:
+            _check_names(request, stored)
+        kind = OrderKind.RENEW if fingerprint(request.spki) == stored.spki_sha256 else OrderKind.REKEY
+        return replace(new, kind=kind, predecessor=stored.serial, request=wanted)
 
-        With `same_names` the request repeats its subject and names (RFC 7030 section 4.2.2). Raises Forbidden when
-        none of ours was shown, BadCSR for another subject or other names.
-        """
+    async def _shown(self, principal: Principal) -> StoredCertificate:
+        """The certificate that the principal shows and may renew. Raises Forbidden when none of ours was shown."""
         if principal.certificate is None:
             raise Forbidden("renewing needs the certificate that is to be renewed, as TLS client certificate")
         found = await self._store.one(CERTIFICATE, principal.certificate)
         if found is None or found[0].credential != principal.credential.id:
             raise Forbidden("the client certificate is not one that this credential may renew")
-        stored = found[0]
-        if same_names:
-            if frozenset(request.names) != frozenset(stored.names):
-                raise BadCSR("the names are not those of the certificate that is to be renewed")
-            if _compared(request.subject) != _compared(stored.subject):
-                raise BadCSR(
-                    f'the subject "{subject_text(request.subject)}" is not that of the certificate that is to be '
-                    f'renewed, "{subject_text(stored.subject)}"'
-                )
-        return stored
+        return found[0]
+
+
+def _has_names_of(request: CertificationRequest, stored: StoredCertificate) -> bool:
+    return frozenset(request.names) == frozenset(stored.names) and _compared(request.subject) == _compared(
+        stored.subject
+    )
+
+
+def _check_names(request: CertificationRequest, stored: StoredCertificate) -> None:
+    """That the request repeats subject and names (RFC 7030 section 4.2.2). Raises BadCSR."""
+    if _has_names_of(request, stored):
+        return
+    if frozenset(request.names) != frozenset(stored.names):
+        raise BadCSR("the names are not those of the certificate that is to be renewed")
+    raise BadCSR(
+        f'the subject "{subject_text(request.subject)}" is not that of the certificate that is to be '
+        f'renewed, "{subject_text(stored.subject)}"'
+    )
 
 
 def _objects(stored: StoredCertificate) -> tuple[str, str]:

@@ -111,24 +111,24 @@ _WISHES = {
 }
 
 
-def of_product(product: Product, *, linking_required: bool) -> CSRAttributes:
+def of_product(product: Product, *, linking: str | None) -> CSRAttributes:
     """What a product wishes for: keys, signature algorithms, a subjectAltName, the link to the connection.
 
-    A client that reads several key types picks one. `linking_required` adds the challengePassword, as RFC
-    7030 section 3.5 demands of a server that insists on it.
+    A client that reads several key types picks one. `linking` is the attribute with the channel
+    binding, as RFC 7030 section 3.5 demands of a server that insists on it.
     """
-    return _of(product.profile.key_types, product.names.required, linking_required)
+    return _of(product.profile.key_types, product.names.required, linking)
 
 
 @lru_cache(maxsize=256)
-def _of(key_types: tuple[str, ...], alt_name: bool, linking: bool) -> CSRAttributes:
+def _of(key_types: tuple[str, ...], alt_name: bool, linking: str | None) -> CSRAttributes:
     wishes = [_WISHES[name] for name in key_types if name in _WISHES]
     found: dict[str, list[bytes]] = {}
     for wish in wishes:
         parameters = found.setdefault(wish.algorithm, [])
         if wish.parameter is not None:
             parameters.append(wish.parameter)
-    attributes: list[str | Attribute] = [oids.CHALLENGE_PASSWORD] if linking else []
+    attributes: list[str | Attribute] = [linking] if linking else []
     attributes += [
         Attribute(algorithm, tuple(sorted(parameters))) if parameters else algorithm
         for algorithm, parameters in found.items()

@@ -12,12 +12,12 @@ from policy.problems import Forbidden, Problem, Unauthenticated
 from policy.registration import RegistrationAuthority
 from protocols.endpoint import Services
 from protocols.est import codec, csrattrs, problems, translate
-from protocols.est.possession import check_linking
+from protocols.est.possession import check_linking, linking_attribute, read_shared_secret
 from protocols.est.settings import (
     Authentication,
     ChallengePassword,
+    ChangeSubjectName,
     ESTSettings,
-    Linking,
     Reenroll,
     read_options,
 )
@@ -93,7 +93,7 @@ class MountedEST:
         products = await self._ra.products(await self._ra.mount(self._key))
         if not products:
             return codec.write_csrattrs(None, self._options)
-        wishes = csrattrs.of_product(products[0], linking_required=self._options.pop is Linking.REQUIRE)
+        wishes = csrattrs.of_product(products[0], linking=linking_attribute(self._options))
         return codec.write_csrattrs(csrattrs.write_csrattrs(wishes), self._options)
 
     # ------------------------------------------------------------- enrolment
@@ -113,7 +113,8 @@ class MountedEST:
         principal, csr = await self._admit(request)
         new = translate.to_renewal(principal, self._label, csr)
         if principal.certificate is not None:
-            order = await self._ra.renew(principal, new)
+            rename = self._options.change_subject_name is ChangeSubjectName.JUDGE
+            order = await self._ra.renew(principal, new, rename=rename)
         elif request.peer.certificate is None and self._options.reenroll is Reenroll.CREDENTIAL:
             order = await self._ra.enroll(principal, new)
         else:
@@ -131,11 +132,13 @@ class MountedEST:
         options = self._options
         if options.challenge_password is ChallengePassword.SECRET:
             csr = codec.read_request(request)
-            principal = await self._authenticate(request, csr.challenge_password)
+            principal = await self._authenticate(request, read_shared_secret(csr))
         else:
             principal = await self._authenticate(request, None)
             csr = codec.read_request(request)
-        check_linking(csr, request, options)
+        if not principal.registration_authority:
+            # An RA passes on what its client signed for another connection (RFC 7030 section 3.7).
+            check_linking(csr, request, options)
         return principal, csr
 
     async def _authenticate(self, request: HTTPRequest, secret: str | None) -> Principal:

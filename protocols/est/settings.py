@@ -63,8 +63,18 @@ class Authentication(StrEnum):
 class Linking(StrEnum):
     """Whether the request has to be linked to the TLS connection (RFC 7030 section 3.5)."""
 
+    OFF = "off"
+    """Not offered, as behind a proxy that ends TLS: a request that carries a binding is refused, not believed."""
     VERIFY_IF_PRESENT = "verify-if-present"
     REQUIRE = "require"
+
+
+class ChangeSubjectName(StrEnum):
+    """What becomes of a renewal that asks for other names (RFC 6402 section 2.8)."""
+
+    REFUSE = "refuse"
+    JUDGE = "judge"
+    """The other names are judged like those of an enrolment; the certificate shown is the authentication."""
 
 
 class ChallengePassword(StrEnum):
@@ -93,6 +103,7 @@ class MountOptions:
     pop: Linking = Linking.VERIFY_IF_PRESENT
     challenge_password: ChallengePassword = ChallengePassword.POP
     reenroll: Reenroll = Reenroll.CERTIFICATE
+    change_subject_name: ChangeSubjectName = ChangeSubjectName.REFUSE
     base64_wrap: int = 0
     """Characters in a line of an answer: 0 (one line), 64 or 76."""
     content_transfer_encoding: bool = True
@@ -106,6 +117,7 @@ _CHOICES: dict[str, type[StrEnum]] = {
     "pop": Linking,
     "challenge_password": ChallengePassword,
     "reenroll": Reenroll,
+    "change_subject_name": ChangeSubjectName,
 }
 _WRAPS = (0, 64, 76)
 
@@ -160,13 +172,13 @@ def _read_csrattrs(value: Any) -> bytes:
 
 def _contradictions(options: MountOptions) -> list[str]:
     mistakes = []
-    if options.challenge_password is ChallengePassword.SECRET and options.pop is Linking.REQUIRE:
-        mistakes.append('pop = "require" needs the challengePassword, which challenge_password = "secret" takes away')
     # RFC 7030 section 3.5: a server that demands the linking says so in its CSR attributes.
     if options.csrattrs and options.pop is Linking.REQUIRE:
-        told = csrattrs.read_csrattrs(options.csrattrs)
-        if oids.CHALLENGE_PASSWORD not in told:
-            mistakes.append('pop = "require" needs challengePassword (1.2.840.113549.1.9.7) in csrattrs')
+        secret = options.challenge_password is ChallengePassword.SECRET
+        wanted = oids.EST_IDENTITY_LINKING if secret else oids.CHALLENGE_PASSWORD
+        if wanted not in csrattrs.read_csrattrs(options.csrattrs):
+            name = "estIdentityLinking" if secret else "challengePassword"
+            mistakes.append(f'pop = "require" needs {name} ({wanted}) in csrattrs')
     return mistakes
 
 

@@ -7,28 +7,27 @@ import hashlib
 import msgspec
 
 from ca_core import oids
-from ca_core.csr import CertificationRequest
+from ca_core.csr import CertificationRequest, read_attribute
 from policy.credential import Principal
 from policy.order import NewOrder, Order, OrderKind, OrderStatus
-from policy.problems import Forbidden
+from policy.problems import BadCSR, Forbidden
 from protocols.est.settings import ESTSettings
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 def to_order(principal: Principal, label: str, csr: CertificationRequest) -> NewOrder:
-    """What simpleenroll asks for (RFC 7030 section 4.2.1)."""
+    """What simpleenroll asks for (RFC 7030 section 4.2.1).
+
+    Raises BadCSR for a ChangeSubjectName (RFC 6402 section 2.8): there is no name yet that could change.
+    """
+    if oids.CMC_CHANGE_SUBJECT_NAME in csr.attributes:
+        raise BadCSR("ChangeSubjectName is for simplereenroll: ask for the names in the request itself")
     return NewOrder(kind=OrderKind.ENROLL, request=csr, reference=reference(principal, label, csr, "enroll"))
 
 
 def to_renewal(principal: Principal, label: str, csr: CertificationRequest) -> NewOrder:
-    """What simplereenroll asks for (RFC 7030 section 4.2.2); the service sees whether the key is another.
-
-    Raises Forbidden for the ChangeSubjectName attribute (RFC 6402 section 2.8): other names are another
-    enrolment here, judged as such, and not granted on the strength of an old certificate.
-    """
-    if oids.CMC_CHANGE_SUBJECT_NAME in csr.attributes:
-        raise Forbidden("this server does not change names when it re-enrols; enrol anew with the other names")
+    """What simplereenroll asks for (RFC 7030 section 4.2.2); the service sees whether key or names are others."""
     known = reference(principal, label, csr, f"reenroll {principal.certificate}")
     return NewOrder(kind=OrderKind.RENEW, request=csr, reference=known)
 
@@ -51,6 +50,7 @@ def reference(principal: Principal, label: str, csr: CertificationRequest, opera
         csr.subject,
         sorted([(name.type, name.value) for name in csr.names]),
         csr.unknown_names,
+        read_attribute(csr, oids.CMC_CHANGE_SUBJECT_NAME),
         csr.spki,
     )
     # MessagePack writes lengths, so that no two different tuples are written alike.

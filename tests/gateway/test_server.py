@@ -10,6 +10,7 @@ import ssl
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -113,7 +114,6 @@ async def test_channel_bindings(start: Start, echo: EchoDoor, authority: trustme
         certificate = inside.getpeercert(True)
         expected = inside.get_channel_binding("tls-unique") if version == ssl.TLSVersion.TLSv1_2 else None
         assert request.channel_binding(ChannelBinding.TLS_UNIQUE) == expected
-        assert request.channel_binding(ChannelBinding.EXPORTER) is None
         end_point = request.channel_binding(ChannelBinding.SERVER_END_POINT)
         assert end_point == hashlib.sha256(certificate).digest()
         await client.close()
@@ -121,6 +121,69 @@ async def test_channel_bindings(start: Start, echo: EchoDoor, authority: trustme
     plain = await gate.ask(GET)
     assert plain.status == 200
     assert echo.requests[-1].channel_binding(ChannelBinding.SERVER_END_POINT) is None
+
+
+async def test_a_resumed_session_has_no_tls_unique(start: Start, echo: EchoDoor, authority: trustme.CA) -> None:
+    """E10, T18: sessions of TLS 1.2 are resumed; their tls-unique may be somebody else's (RFC 9148 section 9.1)."""
+    gate = await start()
+    context = client_context(authority)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    sessions: list[ssl.SSLSession | None] = [None]
+    original = context.wrap_bio
+
+    def wrap(*words: Any, **options: Any) -> ssl.SSLObject:
+        return original(*words, **{**options, "session": sessions[-1]})
+
+    context.wrap_bio = wrap  # type: ignore[method-assign] # asyncio has no way to hand a session in
+    for resumed in (False, True):
+        client = await gate.connect("mtls", ssl=context)
+        await client.send(GET)
+        await client.reply()
+        inside = client.writer.get_extra_info("ssl_object")
+        assert inside.session_reused is resumed
+        assert (echo.requests[-1].channel_binding(ChannelBinding.TLS_UNIQUE) is None) is resumed
+        sessions.append(inside.session)
+        await client.close()
+
+
+async def test_the_exporter_is_that_of_rfc_9266(
+    start: Start, echo: EchoDoor, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E16: TLS 1.3 only, its label, no context, 32 octets; nothing at all without the extra."""
+    gate = await start()
+    asked: list[tuple[object, ...]] = []
+
+    def export(connection: object, *words: object) -> bytes:
+        asked.append(words)
+        return bytes(32)
+
+    for function, version, expected in (
+        (export, ssl.TLSVersion.TLSv1_3, bytes(32)),
+        (export, ssl.TLSVersion.TLSv1_2, None),
+        (None, ssl.TLSVersion.TLSv1_3, None),
+    ):
+        monkeypatch.setattr("gateway.tls.export_keying_material", function)
+        context = client_context(authority)
+        context.maximum_version = version
+        client = await gate.connect("mtls", ssl=context)
+        await client.send(GET)
+        await client.reply()
+        assert echo.requests[-1].channel_binding(ChannelBinding.EXPORTER) == expected
+        await client.close()
+    assert asked == [(32, "EXPORTER-Channel-Binding", b"")]
+
+
+async def test_both_sides_export_the_same(start: Start, echo: EchoDoor, authority: trustme.CA) -> None:
+    """E16: with the extra, the value is the client's own."""
+    sslkeylog = pytest.importorskip("sslkeylog", reason='the extra "exporter" is not installed')
+    gate = await start()
+    client = await gate.connect("mtls", ssl=client_context(authority))
+    await client.send(GET)
+    await client.reply()
+    inside = client.writer.get_extra_info("ssl_object")
+    expected = sslkeylog.export_keying_material(inside, 32, "EXPORTER-Channel-Binding", b"")
+    assert echo.requests[-1].channel_binding(ChannelBinding.EXPORTER) == expected
+    await client.close()
 
 
 async def test_highest_tls_version_of_a_listener(start: Start, echo: EchoDoor, authority: trustme.CA) -> None:

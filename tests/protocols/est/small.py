@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key, pkcs7
 
+from ca_core import der
 from ca_core.profile import CertificateProfile
 from policy.credential import (
     AuthenticationMethod,
@@ -40,6 +41,7 @@ from protocols.http import ChannelBinding, HTTPRequest, HTTPResponse, PeerIdenti
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VECTORS = Path(__file__).parents[2] / "vectors" / "est"
 ROOT = "/.well-known/est"
+CHANGE_SUBJECT_NAME = "1.3.6.1.5.5.7.7.36"  # RFC 6402 section 2.8
 
 
 def name_of(text: str) -> x509.Name:
@@ -51,15 +53,36 @@ def make_csr(
     key: ec.EllipticCurvePrivateKey | None = None,
     password: bytes | None = None,
     attributes: Sequence[tuple[str, bytes]] = (),
+    der_attributes: Sequence[tuple[str, bytes]] = (),
 ) -> bytes:
-    """A PKCS #10 request of `cryptography`; its ECDSA signature is another one each time."""
+    """A PKCS #10 request of `cryptography`; its ECDSA signature is another one each time.
+
+    Values of `attributes` become UTF8Strings; those of `der_attributes` are DER.
+    """
+    key = key or ec.generate_private_key(ec.SECP256R1())
     builder = x509.CertificateSigningRequestBuilder().subject_name(name_of(name))
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     if password is not None:
         builder = builder.add_attribute(x509.oid.AttributeOID.CHALLENGE_PASSWORD, password)
     for oid, value in attributes:
         builder = builder.add_attribute(x509.ObjectIdentifier(oid), value)
-    return builder.sign(key or ec.generate_private_key(ec.SECP256R1()), SHA256()).public_bytes(Encoding.DER)
+    made = builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+    if not der_attributes:
+        return made
+    info, algorithm, _ = der.elements(made)
+    *fixed, present = der.elements(info)
+    values = [*der.elements(present, 0xA0)]
+    values += [der.sequence(der.object_identifier(oid), der.tlv(0x31, value)) for oid, value in der_attributes]
+    info = der.sequence(*fixed, der.tlv(0xA0, b"".join(sorted(values))))
+    return der.sequence(info, algorithm, der.bit_string(key.sign(info, ec.ECDSA(SHA256()))))
+
+
+def change_subject_name(name: str, *, tagged: bool = False) -> bytes:
+    """The value of a ChangeSubjectName (RFC 6402 section 2.8) with a common name and a DNS name."""
+    general_names = x509.SubjectAlternativeName([x509.DNSName(name)]).public_bytes()
+    if tagged:
+        general_names = b"\xa1" + general_names[1:]
+    return der.sequence(name_of(name).public_bytes(), general_names)
 
 
 def basic(user: str, password: str) -> dict[str, str]:
@@ -143,6 +166,7 @@ class SmallRA:
     certificates: dict[str, bytes] = field(default_factory=dict)
     owners: dict[bytes, tuple[str, str]] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
+    rename: bool = False
     products_here: tuple[Product, ...] = (PRODUCT,)
 
     def __post_init__(self) -> None:
@@ -222,8 +246,11 @@ class SmallRA:
         self.orders[new.reference] = order
         return order
 
-    async def renew(self, principal: Principal, new: NewOrder, *, same_names: bool = True) -> Order:
+    async def renew(
+        self, principal: Principal, new: NewOrder, *, same_names: bool = True, rename: bool = False
+    ) -> Order:
         assert same_names
+        self.rename = rename
         if principal.certificate is None:
             raise Forbidden("no certificate")
         return await self.enroll(principal, replace(new, kind=OrderKind.REKEY))

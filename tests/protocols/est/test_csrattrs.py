@@ -42,7 +42,7 @@ def test_the_example_of_rfc_8951_comes_back_unchanged() -> None:
 
 def test_pyasn1_reads_what_a_product_wishes_for() -> None:
     """Keys on two curves as one attribute, a subjectAltName, and the signature algorithms of both."""
-    der = csrattrs.write_csrattrs(csrattrs.of_product(PRODUCT, linking_required=True))
+    der = csrattrs.write_csrattrs(csrattrs.of_product(PRODUCT, linking=oids.CHALLENGE_PASSWORD))
     decoded, rest = decoder.decode(der)
     assert not rest
     items = [decoded[index] for index in range(len(decoded))]
@@ -59,7 +59,7 @@ def test_pyasn1_reads_what_a_product_wishes_for() -> None:
 def test_rsa_is_wished_for_with_its_size() -> None:
     """The size of the modulus as INTEGER."""
     profile = replace(PRODUCT.profile, key_types=("rsa-4096", "rsa-2048"))
-    wishes = csrattrs.of_product(replace(PRODUCT, profile=profile), linking_required=False)
+    wishes = csrattrs.of_product(replace(PRODUCT, profile=profile), linking=None)
     (attribute,) = [one for one in wishes if isinstance(one, Attribute) and one.type == oids.RSA_ENCRYPTION]
     assert [int(decoder.decode(value)[0]) for value in attribute.values] == [2048, 4096]
     assert oids.RSA_SHA256 in wishes
@@ -70,14 +70,14 @@ def test_a_key_that_is_its_own_signature_algorithm_is_named_once() -> None:
     """Ed25519 and ML-DSA have one identifier for both."""
     profile = replace(PRODUCT.profile, key_types=("ed25519", "ml-dsa-65"))
     product = replace(PRODUCT, profile=profile, names=NameRules(required=False))
-    assert csrattrs.of_product(product, linking_required=False) == (oids.ED25519, oids.ML_DSA_65)
+    assert csrattrs.of_product(product, linking=None) == (oids.ED25519, oids.ML_DSA_65)
 
 
 @pytest.mark.parametrize("key_type", sorted(KEY_TYPES))
 def test_every_key_type_can_be_wished_for(key_type: str) -> None:
     """A new row in the table of key types needs one here."""
     product = replace(PRODUCT, profile=replace(PRODUCT.profile, key_types=(key_type,)))
-    wishes = csrattrs.of_product(product, linking_required=False)
+    wishes = csrattrs.of_product(product, linking=None)
     types = [one if isinstance(one, str) else one.type for one in wishes]
     assert KEY_TYPES[key_type].oid in types
 

@@ -12,10 +12,12 @@ from policy.credential import CertificateClaim, PasswordClaim
 from policy.order import OrderKind
 from protocols.http import ChannelBinding, HTTPRequest, HTTPResponse
 from tests.protocols.est.small import (
+    CHANGE_SUBJECT_NAME,
     Door,
     MakeDoor,
     basic,
     certificates_in,
+    change_subject_name,
     make_csr,
     name_of,
     post,
@@ -24,8 +26,10 @@ from tests.protocols.est.small import (
 
 CLIENT = basic("device", "secret")
 TLS_UNIQUE = {ChannelBinding.TLS_UNIQUE: b"finished-mac"}
+OTP_CHALLENGE = "1.2.840.113549.1.9.16.2.56"
+REVOCATION_CHALLENGE = "1.2.840.113549.1.9.16.2.57"
+EST_IDENTITY_LINKING = "1.2.840.113549.1.9.16.2.58"
 EXPORTER = {ChannelBinding.EXPORTER: bytes(range(32))}
-CHANGE_SUBJECT_NAME = "1.3.6.1.5.5.7.7.36"  # RFC 6402 section 2.8
 
 
 def enrol(csr: bytes | None = None, **further: object) -> HTTPRequest:
@@ -155,6 +159,50 @@ async def test_a_mount_may_require_the_link(make_door: MakeDoor) -> None:
     assert "needs a challengePassword" in text_of(answer)
 
 
+async def test_a_mount_may_offer_no_link(make_door: MakeDoor) -> None:
+    """E16: switched off means refused, not passed over; a request without a binding is served."""
+    door = make_door(pop="off")
+    answer = await door(enrol(linked(TLS_UNIQUE), tls_version="TLSv1.2", bindings=TLS_UNIQUE))
+    assert answer.status == 400
+    assert "not linked to the TLS connection here" in text_of(answer)
+    assert (await door(enrol())).status == 200
+
+
+async def test_the_link_may_have_an_attribute_of_its_own(make_door: MakeDoor) -> None:
+    """E17, RFC 7894 section 3.3: estIdentityLinking, beside or in place of the challengePassword."""
+    right, wrong = b64encode(TLS_UNIQUE[ChannelBinding.TLS_UNIQUE]), b64encode(b"another connection")
+    secret = make_door(pop="require", challenge_password="secret")
+    secret.ra.passwords = {"device": "shared"}
+    for door, password, linking, status in (
+        (make_door(), None, right, 200),
+        (make_door(), None, wrong, 400),
+        (make_door(), right, wrong, 400),
+        (make_door(), wrong, right, 400),
+        (make_door(pop="require"), None, right, 200),
+        (secret, b"device:shared", right, 200),
+        (secret, b"device:shared", wrong, 400),
+        (secret, b"device:shared", None, 400),
+        (secret, b"device:other", right, 401),
+    ):
+        attributes = [] if linking is None else [(EST_IDENTITY_LINKING, linking)]
+        csr = make_csr(password=password, attributes=attributes)
+        shown = {} if door is secret else CLIENT
+        request = post("simpleenroll", b64encode(csr), shown, tls_version="TLSv1.2", bindings=TLS_UNIQUE)
+        assert (await door(request)).status == status, (password, linking)
+
+
+async def test_challenges_of_rfc_7894_are_honoured_or_refused(make_door: MakeDoor) -> None:
+    """E17: an otpChallenge is the secret where one is looked for; nothing of it is passed over."""
+    otp = make_csr(attributes=[(OTP_CHALLENGE, b"device:one-time")])
+    answer = await make_door()(enrol(otp))
+    assert (answer.status, "otpChallenge" in text_of(answer)) == (400, True)
+    door = make_door(challenge_password="secret")
+    door.ra.passwords = {"device": "one-time"}
+    assert (await door(post("simpleenroll", b64encode(otp)))).status == 200
+    answer = await make_door()(enrol(make_csr(attributes=[(REVOCATION_CHALLENGE, b"please")])))
+    assert (answer.status, "revocationChallenge" in text_of(answer)) == (400, True)
+
+
 async def test_the_password_of_the_request_may_be_the_credentials_secret(make_door: MakeDoor) -> None:
     """For estates that come from SCEP: the secret of whom Basic names, or of the user without a name."""
     door = make_door(challenge_password="secret")
@@ -213,10 +261,11 @@ async def test_the_certificate_of_a_maker_does_not_renew(make_door: MakeDoor) ->
         assert (await door(post("simplereenroll", body, certificate=maker))).status == 403
 
 
-async def test_change_subject_name_is_refused(door: Door) -> None:
-    """RFC 6402 section 2.8: other names are another enrolment, not a renewal."""
-    old = await first_certificate(door)
-    csr = make_csr(attributes=[(CHANGE_SUBJECT_NAME, b"other.certgate.test")])
-    answer = await door(post("simplereenroll", b64encode(csr), certificate=old))
-    assert answer.status == 403
-    assert "names" in text_of(answer)
+async def test_names_change_where_the_mount_says_so(make_door: MakeDoor) -> None:
+    """E18, RFC 6402 section 2.8: the service is told whether a renewal may ask for other names."""
+    for options, expected in (({}, False), ({"change_subject_name": "judge"}, True)):
+        door = make_door(**options)
+        old = await first_certificate(door)
+        csr = make_csr(der_attributes=[(CHANGE_SUBJECT_NAME, change_subject_name("other.certgate.test"))])
+        await door(post("simplereenroll", b64encode(csr), certificate=old))
+        assert door.ra.rename is expected

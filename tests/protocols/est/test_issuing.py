@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import subprocess
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import pytest
 import trustme
 from asn1crypto import pem
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca_core.status import RevocationReason
 from policy.audit import AuditTag
 from policy.credential import AuthenticationMethod
-from policy.credentialing import CreatedCredential
 from policy.mount import Mount
-from protocols.endpoint import Services, dispatch
-from protocols.est.endpoint import ESTEndpoint
-from protocols.est.settings import ESTSettings
-from protocols.http import HTTPRequest, HTTPResponse
-from tests.conftest import ACTOR, House
+from tests.conftest import ACTOR
+from tests.protocols.est.gate import NAME, Gate, names_of
 from tests.protocols.est.small import (
     VECTORS,
     basic,
@@ -34,52 +27,6 @@ from tests.protocols.est.small import (
     post,
     text_of,
 )
-
-NAME = "device-1.certgate.test"
-
-
-@dataclass
-class Gate:
-    """The EST door of a house."""
-
-    house: House
-    labels: tuple[str, ...] = ()
-
-    async def __call__(self, request: HTTPRequest) -> HTTPResponse:
-        core = self.house.core
-        services = Services(
-            ra=core.ra,
-            settings=ESTSettings(),
-            base_url="https://x",
-            mtls_url="https://x",
-            status_url="http://x",
-        )
-        endpoint = ESTEndpoint(services)
-        mounts = [await core.ra.mount(key) for key in ("est/default", *self.labels)]
-        (route,) = [one for one in endpoint.routes(tuple(mounts)) if one.path == request.path]
-        return await dispatch(route.operation, endpoint.say, request)
-
-    async def credential(self, product: str = "device", **more: object) -> CreatedCredential:
-        return await self.house.credential("est", product, **more)
-
-    async def enrol(self, shown: CreatedCredential, csr: bytes | None = None) -> HTTPResponse:
-        assert shown.secret is not None
-        headers = basic(shown.credential.identifier, shown.secret)
-        return await self(post("simpleenroll", b64encode(csr or make_csr(NAME)), headers))
-
-    async def reenrol(self, certificate: x509.Certificate, csr: bytes) -> HTTPResponse:
-        der = certificate.public_bytes(Encoding.DER)
-        return await self(post("simplereenroll", b64encode(csr), certificate=der))
-
-
-@pytest.fixture
-def gate(house: House) -> Gate:
-    return Gate(house)
-
-
-def names_of(certificate: x509.Certificate) -> list[str]:
-    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return found.get_values_for_type(x509.DNSName)
 
 
 async def test_a_certificate_is_issued_and_verified_by_openssl(gate: Gate, tmp_path: Path) -> None:

@@ -64,9 +64,12 @@ def test_csrattrs_have_to_be_csr_attributes(value: Any) -> None:
 
 def test_options_that_contradict_each_other() -> None:
     """RFC 7030 section 3.5: the linking needs the challengePassword, and csrattrs has to name it."""
-    with pytest.raises(ValueError, match="takes away"):
-        read_options(mount(pop="require", challenge_password="secret"))
     bare = b64encode(csrattrs.write_csrattrs(("1.2.840.10045.4.3.2",))).decode()
     with pytest.raises(ValueError, match="challengePassword"):
         read_options(mount(pop="require", csrattrs=bare))
     assert read_options(mount(csrattrs=bare)).csrattrs
+    named = b64encode(csrattrs.write_csrattrs(("1.2.840.113549.1.9.7",))).decode()
+    assert read_options(mount(pop="require", csrattrs=named)).csrattrs
+    # RFC 7894 section 3.3: with a secret in the challengePassword, the binding has an attribute of its own.
+    with pytest.raises(ValueError, match="estIdentityLinking"):
+        read_options(mount(pop="require", challenge_password="secret", csrattrs=named))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ca_core.csr import CertificationRequest, read_csr
 from policy.credential import Principal, Requester
 from policy.order import OrderKind
-from policy.problems import Forbidden
+from policy.problems import BadCSR
 from protocols.est import translate
-from tests.protocols.est.small import make_credential, make_csr
+from tests.protocols.est.small import CHANGE_SUBJECT_NAME, change_subject_name, make_credential, make_csr
 
 PRINCIPAL = Principal(make_credential("device"), Requester("credential", "device"), "est/default", "192.0.2.1")
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -78,8 +78,18 @@ def test_whatever_differs_gives_another_reference(one: Said, other: Said) -> Non
     assert (_reference(one) == _reference(other)) is (one == other)
 
 
-def test_change_subject_name_is_refused() -> None:
-    """RFC 6402 section 2.8: never honoured, never passed over."""
-    asking = replace(REQUEST, attributes=(*REQUEST.attributes, "1.3.6.1.5.5.7.7.36"))
-    with pytest.raises(Forbidden):
-        translate.to_renewal(PRINCIPAL, "default", asking)
+def test_other_names_are_no_first_enrolment() -> None:
+    """E18, RFC 6402 section 2.8: ChangeSubjectName changes a certificate; it is never passed over."""
+    asking = read_csr(make_csr(der_attributes=[(CHANGE_SUBJECT_NAME, change_subject_name("other"))]))
+    with pytest.raises(BadCSR, match="simplereenroll"):
+        translate.to_order(PRINCIPAL, "default", asking)
+
+
+def test_other_wanted_names_are_another_request() -> None:
+    """E8: what a renewal asks for is part of the name under which it is known."""
+    asked = [
+        read_csr(make_csr(key=KEY, der_attributes=[(CHANGE_SUBJECT_NAME, change_subject_name(name))]))
+        for name in ("one", "two", "one")
+    ]
+    first, other, again = (reference(csr=csr) for csr in asked)
+    assert first == again != other
