@@ -42,8 +42,9 @@ class Problem(Exception):
     ) -> None:
         """`retry_after` in seconds; `subproblems` one per mistake; everything in `context` stays out of answers.
 
-        Three context keys have a meaning for doors that can say more: `identifier` (the names.Identifier that a
-        subproblem is about), `algorithms` (those that would be accepted) and `pointer` (a JSON pointer).
+        Some context keys have a meaning for doors that can say more: `identifier` (the names.Identifier that a
+        subproblem is about), `algorithms` (those that would be accepted), `pointer` (a JSON pointer), `nearest` (the
+        nearest value that would be accepted) and `status` (the HTTP status, where HTTP itself refused).
         """
         super().__init__(detail)
         self.detail = detail

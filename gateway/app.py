@@ -22,12 +22,14 @@ from gateway.perspectives.remote import Connections
 from gateway.store import SQLiteStore, open_store
 from gateway.validators.assembly import validation_parts
 from policy.administration import Administration
+from policy.admission import Admission
 from policy.approval import Approval
 from policy.authentication import Authentication
 from policy.authorities import Authorities
 from policy.authorizing import Authorizing
 from policy.catalogue import Catalogue
 from policy.fulfilment import Fulfilment
+from policy.idempotency import Idempotency
 from policy.inventory import Inventory
 from policy.limits import Limit, Limits
 from policy.placing import Placing
@@ -74,6 +76,7 @@ class Core:
     domains: Prevalidation
     sealer: Sealer
     service_keys: ServiceKeys
+    admission: Admission
     perspectives: Connections | None = None
 
     async def close(self) -> None:
@@ -166,7 +169,13 @@ async def put_together(
         revocation=revocation,
         publication=publication,
         administration=Administration(
-            store, sealing, revocation, ca, clock, {one.name: one.check_mount for one in available()}
+            store,
+            sealing,
+            revocation,
+            ca,
+            clock,
+            {one.name: one.check_mount for one in available()},
+            config.doors["rest"].environment,
         ),
         inventory=Inventory(store, clock),
         registering=parts.registering,
@@ -174,6 +183,7 @@ async def put_together(
         domains=Prevalidation(store, clock),
         sealer=Sealer(store, await _checkpoint_key(keystore), clock),
         service_keys=service_keys,
+        admission=Admission(catalogue, limits, sealing, Idempotency(store, sealing, clock)),
         perspectives=proving.connections,
     )
 

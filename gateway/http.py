@@ -119,6 +119,7 @@ class _Refusal(Exception):
 
     def __init__(self, status: int, problem: Problem, *headers: tuple[str, str]) -> None:
         super().__init__(problem.detail)
+        problem.context["status"] = status
         self.status = status
         self.problem = problem
         self.headers = headers

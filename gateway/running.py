@@ -50,6 +50,9 @@ class Running:
             mtls_url=server.mtls_url,
             status_url=server.status_url,
             clock=self.core.clock,
+            administration=self.core.administration,
+            inventory=self.core.inventory,
+            admission=self.core.admission,
         )
 
     async def start(self) -> None:

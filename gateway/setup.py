@@ -78,8 +78,10 @@ async def _furnish(core: Core, config: Config) -> dict[str, Any]:
         await admin.apply_product(built_in_product(name), ACTOR)
     await admin.apply_mount(Mount("acme", "default", ("tls-server",), ISSUING), ACTOR)
     await admin.apply_mount(Mount("est", "default", ("device", "tls-server"), ISSUING), ACTOR)
+    await admin.apply_mount(Mount("rest", "default", ("tls-server", "device"), ISSUING), ACTOR)
     acme = await _credential(core, CredentialType.ACME, "quickstart-acme", "tls-server")
     est = await _credential(core, CredentialType.EST, "quickstart-est", "device")
+    rest = await _credential(core, CredentialType.REST, "quickstart-rest", "tls-server", user=ADMINISTRATOR)
     await _credential(core, CredentialType.ACME, "quickstart-acme-open", "tls-server-open", AuthenticationMethod.NONE)
     opened = await admin.credential("quickstart-acme-open")
     await admin.apply_mount(Mount("acme", "open", ("tls-server-open",), ISSUING, open_credential=opened.id), ACTOR)
@@ -104,6 +106,7 @@ async def _furnish(core: Core, config: Config) -> dict[str, Any]:
             "username": est[0],
             "password": est[1],
         },
+        "rest": {"url": f"{server.base_url}/api/v1", "access_key": rest[1]},
     }
 
 
@@ -113,6 +116,8 @@ async def _credential(
     identifier: str,
     product: str,
     method: AuthenticationMethod | None = None,
+    *,
+    user: str = SAMPLE_USER,
 ) -> tuple[str, str]:
     """Identifier and secret of a credential; one that a cut-off run left gets a new secret, as nobody has the old."""
     try:
@@ -120,7 +125,7 @@ async def _credential(
     except Malformed:
         new = NewCredential(
             kind,
-            SAMPLE_USER,
+            user,
             SAMPLE_GROUP,
             (product,),
             method=method,

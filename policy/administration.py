@@ -50,9 +50,10 @@ class Administration(CredentialAdministration):
         ca: CertificateAuthority,
         clock: Clock,
         check_mount: Mapping[str, Callable[[Mount], object]],
+        environment: str = "live",
     ) -> None:
         """`check_mount` has, by protocol, what raises ValueError for options that its door does not take."""
-        super().__init__(store, sealing, revocation, clock)
+        super().__init__(store, sealing, revocation, clock, environment)
         self._check_mount = check_mount
         self._ca = ca
 

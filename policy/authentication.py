@@ -25,6 +25,7 @@ from ca_core.trust import PathError, TrustAnchors
 from policy.account import Account, AccountStatus
 from policy.catalogue import Catalogue
 from policy.credential import (
+    AccessKeyClaim,
     AccountClaim,
     AuthenticationMethod,
     BindingClaim,
@@ -140,6 +141,8 @@ class Authentication:
                 return await self._password(mount, claim, address)
             case CertificateClaim():
                 return await self._certificate(mount, claim, address)
+            case AccessKeyClaim():
+                return await self._access_key(mount, claim, address)
             case OpenClaim():
                 return await self._open(mount, address)
 
@@ -186,6 +189,17 @@ class Authentication:
         if not await self._password_matches(claim.password, secrets) or credential is None:
             raise Unauthenticated("user name or password is wrong", credential=credential.id if credential else None)
         return Principal(credential, Requester("credential", credential.id), mount.key, address)
+
+    async def _access_key(self, mount: Mount, claim: AccessKeyClaim, address: str) -> Principal:
+        kind = CredentialType(mount.protocol)
+        credential = await self._catalogue.credential_by_identifier(kind, claim.identifier)
+        usable = credential is not None and credential.method is AuthenticationMethod.ACCESS_KEY
+        secrets = credential.secrets if credential is not None and usable else ()
+        if not await self._password_matches(claim.key, secrets) or credential is None:
+            raise Unauthenticated("the access key is not valid", credential=credential.id if credential else None)
+        # Whoever speaks is the user, whichever credential is shown: so nobody approves what they asked for.
+        requester = Requester("user", credential.user, {"credential": credential.id})
+        return Principal(credential, requester, mount.key, address)
 
     async def _password_matches(self, password: Secret, secrets: tuple[StoredSecret, ...]) -> bool:
         now = self._clock()

@@ -147,11 +147,19 @@ class AccountClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessKeyClaim:
+    """An access key, sent over TLS as a bearer token (RFC 6750): whose it says it is, and its whole text."""
+
+    identifier: str
+    key: Secret
+
+
+@dataclass(frozen=True, slots=True)
 class OpenClaim:
     """Nothing shown: only a mount with an `open_credential` accepts it."""
 
 
-Claim = PasswordClaim | CertificateClaim | BindingClaim | AccountClaim | OpenClaim
+Claim = PasswordClaim | CertificateClaim | BindingClaim | AccountClaim | AccessKeyClaim | OpenClaim
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ca_core.clock import Clock
 from ca_core.status import RevocationReason
+from policy.accesskey import IDENTIFIER, new_access_key
 from policy.audit import AuditEvent, AuditTag
 from policy.authorizing import cancel_open_orders
 from policy.credential import (
@@ -46,6 +47,7 @@ CASCADE_AGAIN_SECONDS = 60
 _METHODS: dict[CredentialType, tuple[AuthenticationMethod, ...]] = {
     CredentialType.ACME: (AuthenticationMethod.EAB, AuthenticationMethod.NONE),
     CredentialType.EST: (AuthenticationMethod.PASSWORD, AuthenticationMethod.CERTIFICATE),
+    CredentialType.REST: (AuthenticationMethod.ACCESS_KEY,),
 }
 """How each type of credential may authenticate, the default first; a door that comes adds its line."""
 
@@ -83,7 +85,11 @@ class CreatedCredential:
 class CredentialAdministration:
     """Makes, changes and revokes credentials; each change is one commit with its audit event."""
 
-    def __init__(self, store: Store, sealing: Sealing, revocation: Revocation, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, sealing: Sealing, revocation: Revocation, clock: Clock, environment: str = "live"
+    ) -> None:
+        """`environment` is what new access keys say of where they belong ("live", "test")."""
+        self._environment = environment
         self._store = store
         self._sealing = sealing
         self._revocation = revocation
@@ -98,11 +104,14 @@ class CredentialAdministration:
         method = await self._check(new)
         now = self._clock()
         credential_id = CredentialId(new_id())
-        secret = None if method in (AuthenticationMethod.NONE, AuthenticationMethod.CERTIFICATE) else _new_secret()
+        identifier = new.identifier or f"cg-{new.type}-{short_id()}"
+        secret = None
+        if method not in (AuthenticationMethod.NONE, AuthenticationMethod.CERTIFICATE):
+            secret = self._new_secret(method, identifier)
         credential = Credential(
             id=credential_id,
             type=new.type,
-            identifier=new.identifier or f"cg-{new.type}-{short_id()}",
+            identifier=identifier,
             user=new.user,
             group=new.group,
             products=new.products,
@@ -156,11 +165,21 @@ class CredentialAdministration:
                 raise Malformed(f'"{network}" is not a network: {fault}') from fault
         if new.use_limit is not None and new.use_limit < 1:
             raise Malformed("a use limit is at least 1")
+        if new.type is CredentialType.REST and IDENTIFIER.fullmatch(new.identifier or "a") is None:
+            raise Malformed(
+                f'"{new.identifier}" cannot be part of an access key: an identifier has letters, digits, inner '
+                "hyphens and dots, 64 at most"
+            )
         if method is AuthenticationMethod.PASSWORD and ":" in (new.identifier or ""):
             raise Malformed('a user name has no ":": HTTP ends it there (RFC 7617 section 2)')
         if new.expires is not None and new.expires <= (new.not_before or self._clock()):
             raise Malformed("the credential would expire before it begins")
         return method
+
+    def _new_secret(self, method: AuthenticationMethod, identifier: str) -> str:
+        if method is AuthenticationMethod.ACCESS_KEY:
+            return new_access_key(self._environment, identifier)
+        return _new_secret()
 
     def _stored(
         self, credential: CredentialId, method: AuthenticationMethod, secret: str, now: datetime
@@ -196,7 +215,7 @@ class CredentialAdministration:
         if not credential.secrets:
             raise Malformed("this credential has no secret to rotate")
         now = self._clock()
-        secret = _new_secret()
+        secret = self._new_secret(credential.method, credential.identifier)
         until = now + timedelta(seconds=overlap_seconds)
         old = tuple(
             replace(one, expires=min(one.expires or until, until))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from math import ceil
 
 from policy.problems import RateLimited
 
@@ -39,6 +40,15 @@ class Limit:
         if match is None or int(match[1]) == 0:
             raise ValueError(f'"{text}" is not a limit: write a count and a time, as in "300/3h" (units s, m, h, d)')
         return cls(int(match[1]), int(match[2] or 1) * _UNIT_SECONDS[match[3]])
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a limit: how many may happen at once now, and in how many seconds all of them may again."""
+
+    limit: Limit
+    remaining: int
+    reset_seconds: int
 
 
 class Limits:
@@ -77,6 +87,14 @@ class Limits:
         if len(self._arrival) >= MAX_KEYS:
             self._drop(now)
         self._arrival[(name, key)] = arrival + step
+
+    def left(self, name: str, key: str) -> Allowance | None:
+        """What is left of a limit for this key; None when there is no such limit."""
+        limit = self._limits.get(name)
+        if limit is None:
+            return None
+        used = max(self._arrival.get((name, key), 0.0) - self._now(), 0.0)
+        return Allowance(limit, int((limit.seconds - used) * limit.count / limit.seconds), ceil(used))
 
     def has(self, name: str) -> bool:
         """Whether there is a limit of this name, so that nobody prepares keys in vain."""

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 import structlog
 
 from ca_core.clock import Clock, system_clock
+from policy.administration import Administration
+from policy.admission import Admission
+from policy.inventory import Inventory
 from policy.mount import Mount
 from policy.problems import Internal, Problem
 from policy.registration import RegistrationAuthority
@@ -35,6 +38,12 @@ class Services:
     mtls_url: str
     status_url: str
     clock: Clock = system_clock
+    administration: Administration | None = None
+    """What changes credentials, products, mounts and users: for doors through which that may be asked."""
+    inventory: Inventory | None = None
+    """Search and lists."""
+    admission: Admission | None = None
+    """What the API asks about its callers: permissions, limits, idempotency."""
 
 
 class Endpoint(Protocol):
@@ -82,6 +91,14 @@ class ProtocolDescription:
     """Raises ValueError, with every mistake, for a mount whose options this door does not know or take."""
 
 
+def note(problem: Problem, request: HTTPRequest) -> None:
+    """Add a problem to the request's one log line."""
+    request.event["problem"] = problem.kind
+    request.event["detail"] = problem.detail
+    if problem.context:
+        request.event["context"] = {key: repr(value) for key, value in problem.context.items()}
+
+
 async def dispatch(operation: Operation, say: Say, request: HTTPRequest) -> HTTPResponse:
     """Run one operation and always answer: a Problem in the protocol's words, anything else as an internal one.
 
@@ -91,10 +108,7 @@ async def dispatch(operation: Operation, say: Say, request: HTTPRequest) -> HTTP
     try:
         return await operation(request)
     except Problem as problem:
-        request.event["problem"] = problem.kind
-        request.event["detail"] = problem.detail
-        if problem.context:
-            request.event["context"] = {key: repr(value) for key, value in problem.context.items()}
+        note(problem, request)
         return say(problem, request)
     except Exception as fault:  # noqa: BLE001 - the last catch
         request.event["problem"] = "internal"

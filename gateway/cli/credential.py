@@ -68,7 +68,7 @@ def _add_filters(one: argparse.ArgumentParser) -> None:
 
 
 def _add_create(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--type", required=True, metavar="T", help="acme, est")
+    one.add_argument("--type", required=True, metavar="T", help="acme, est, rest")
     one.add_argument("--user", required=True, metavar="U", help="who answers for it")
     one.add_argument("--group", required=True, metavar="G")
     one.add_argument(

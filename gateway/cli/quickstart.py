@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 def client_commands(told: dict[str, Any], state: str) -> str:
     """Commands for an ordinary user: own directories, the CA in the environment, a name that needs no DNS."""
-    acme, est = told["acme"], told["est"]
+    acme, est, rest = told["acme"], told["est"], told["rest"]
     root = shlex.quote(told["root_ca"])
     host = urlsplit(told["base_url"]).hostname or "127.0.0.1"
     return f"""certgate is set up in {state}. Start it:
@@ -80,6 +80,14 @@ by EST (strongSwan):
     -subj /CN=peer.certgate.test -addext subjectAltName=DNS:peer.certgate.test
   pki --est --url {told["mtls_url"]} --cacert {root} --userpass {est["username"]}:{est["password"]} \\
     --in peer.csr --outform pem > peer.pem
+
+by REST (curl):
+
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout api.key -out api.csr \\
+    -subj /CN=api.certgate.test -addext subjectAltName=DNS:api.certgate.test
+  python3 -c 'import json; print(json.dumps({{"csr": open("api.csr").read()}}))' | \\
+  curl --cacert {root} -H "Authorization: Bearer {rest["access_key"]}" \\
+    -H "Content-Type: application/json" --data @- {rest["url"]}/orders
 
 Why a certificate was issued: certgate order list, certgate order show ID. What is wrong, if anything: certgate doctor.
 The secrets above are kept in {state}/quickstart.json, and nowhere else in the clear."""

@@ -254,6 +254,9 @@ class LimitsSettings:
         Rate(300, 600), "Failed authentications from one client address."
     )
     new_accounts_per_address: Rate = setting(Rate(1000, 3600), "ACME accounts registered from one client address.")
+    requests_per_credential: Rate = setting(
+        Rate(60_000, 60), "Requests to the REST API with one credential; told in the RateLimit fields of each answer."
+    )
     new_orders_per_credential: Rate = setting(NO_LIMIT, "Orders placed with one credential; renewals do not count.")
     new_orders_per_account: Rate = setting(NO_LIMIT, "Orders placed by one ACME account; renewals do not count.")
     certificates_per_domain: Rate = setting(

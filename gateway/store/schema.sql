@@ -149,6 +149,19 @@ CREATE TABLE domains (
     PRIMARY KEY (group_name, name)
 ) STRICT, WITHOUT ROWID;
 
+-- Answers to requests that carry an idempotency key, sealed: without one, the request is being served, until `lease`.
+CREATE TABLE idempotency (
+    scope TEXT NOT NULL,
+    key TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    lease INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    answer BLOB,
+    PRIMARY KEY (scope, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX idempotency_expires ON idempotency (expires);
+
 -- ------------------------------------------------------------------ what may be had, and where
 
 -- A version of a product never changes; the newest one is what counts for new orders.

@@ -259,6 +259,27 @@ WHERE id = ?1 AND state = 'active'
     AND EXISTS (SELECT 1 FROM users WHERE name = user_name AND active = 1)
     AND EXISTS (SELECT 1 FROM groups WHERE name = group_name AND active = 1);
 
+-- name: idempotency_get
+SELECT digest, answer FROM idempotency WHERE scope = ?1 AND key = ?2 AND expires > ?3;
+
+-- name: idempotency_claim
+-- Taken when nobody has it, when its time is over, or when whoever had it never came back.
+INSERT INTO idempotency (scope, key, digest, lease, expires) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (scope, key) DO UPDATE SET
+    digest = excluded.digest, lease = excluded.lease, expires = excluded.expires, answer = NULL
+WHERE expires <= ?6 OR answer IS NULL AND lease <= ?6 AND digest = excluded.digest;
+
+-- name: idempotency_keep
+UPDATE idempotency SET answer = ?3 WHERE scope = ?1 AND key = ?2;
+
+-- name: idempotency_release
+DELETE FROM idempotency WHERE scope = ?1 AND key = ?2;
+
+-- name: idempotency_sweep
+-- A few with each claim: more than come in.
+DELETE FROM idempotency
+WHERE (scope, key) IN (SELECT scope, key FROM idempotency WHERE expires <= ?1 ORDER BY expires LIMIT 10);
+
 -- name: user_get
 SELECT body FROM users WHERE name = ?1;
 

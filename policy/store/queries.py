@@ -22,6 +22,7 @@ from policy.store.values import (
     AuditRow,
     CertificateStatus,
     Demand,
+    KnownRequest,
     Pause,
     ServiceKey,
     StoredAuthority,
@@ -143,6 +144,8 @@ CREDENTIALS = Query("credentials_page", 8, _credential)
 """type or "", status or "", user or "", group or "", product or "", text or "", after (id), limit"""
 CREDENTIAL_USES = Query("credential_uses", 1, lambda row: int(row[0]))
 """id"""
+IDEMPOTENT = Query("idempotency_get", 3, lambda row: KnownRequest(*row))
+"""scope, key, now"""
 PRODUCT = Query("product_current", 1, _product)
 """name: the newest version"""
 PRODUCT_VERSION = Query("product_get", 2, _product)

@@ -237,6 +237,20 @@ class Unit:
         """Let it be ordered again; a Conflict when somebody else did."""
         self.must("pause_remove", pause.owner, pause.identifier.type, pause.identifier.value)
 
+    def claim(self, scope: str, key: str, digest: str, now: datetime, *, lease: int, keep: int) -> None:
+        """Begin to serve a request under an idempotency key; a Conflict when it is known. `lease`, `keep`: seconds."""
+        at = epoch_seconds(now)
+        self.must("idempotency_claim", scope, key, digest, at + lease, at + keep, at)
+        self.write("idempotency_sweep", at)
+
+    def keep_answer(self, scope: str, key: str, answer: bytes) -> None:
+        """Keep the answer to the request that was claimed."""
+        self.write("idempotency_keep", scope, key, answer)
+
+    def release(self, scope: str, key: str) -> None:
+        """Give a claim back: nothing came of the request."""
+        self.write("idempotency_release", scope, key)
+
     def put_domain(self, domain: Domain) -> None:
         """Write a pre-validated domain of a group, or what is new of it."""
         self.configuration = True

@@ -123,6 +123,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """A request that came under an idempotency key: its digest, and its sealed answer once there is one."""
+
+    digest: str
+    answer: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class AuditRow:
     """One leaf of the audit tree at its place."""
 

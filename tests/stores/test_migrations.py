@@ -11,7 +11,7 @@ from gateway.store import opening
 from gateway.store.migrations import APPLICATION_ID, Migration, StoreRefused, migrate, migrations, schema
 
 FIRST = migrations()[0]
-SECOND = Migration(len(migrations()) + 1, "notes", "CREATE TABLE notes (text TEXT NOT NULL) STRICT;")
+NEXT = Migration(len(migrations()) + 1, "notes", "CREATE TABLE notes (text TEXT NOT NULL) STRICT;")
 
 
 def database() -> apsw.Connection:
@@ -62,28 +62,28 @@ def test_chain_of_migrations_gives_the_schema() -> None:
 def test_step_is_applied_once() -> None:
     """A new step is applied to an old store and noted; the next start has nothing to do."""
     connection = chained(migrations())
-    steps = (*migrations(), SECOND)
+    steps = (*migrations(), NEXT)
     assert migrate(connection, 7, steps) == len(steps)
     assert migrate(connection, 8, steps) == len(steps)
     noted = connection.execute("SELECT number, title, sha256, applied FROM migrations ORDER BY number").fetchall()
-    assert noted[-1] == (SECOND.number, "notes", SECOND.sha256, 7)
+    assert noted[-1] == (NEXT.number, "notes", NEXT.sha256, 7)
 
 
 def test_step_that_fails_leaves_nothing_behind() -> None:
     """A step is applied whole or not at all."""
     connection = chained(migrations())
-    broken = replace(SECOND, sql=SECOND.sql + "INSERT INTO nowhere VALUES (1);")
+    broken = replace(NEXT, sql=NEXT.sql + "INSERT INTO nowhere VALUES (1);")
     with pytest.raises(apsw.SQLError):
         migrate(connection, 1, (*migrations(), broken))
     assert connection.pragma("user_version") == len(migrations())
     assert not connection.table_exists("main", "notes")
-    migrate(connection, 1, (*migrations(), SECOND))
+    migrate(connection, 1, (*migrations(), NEXT))
 
 
 def test_newer_store_is_refused() -> None:
     """An older program does not touch the store of a newer one."""
-    connection = chained((*migrations(), SECOND))
-    with pytest.raises(StoreRefused, match=r"schema version 2.*versions up to 1"):
+    connection = chained((*migrations(), NEXT))
+    with pytest.raises(StoreRefused, match=rf"schema version {NEXT.number}.*versions up to {len(migrations())}"):
         migrate(connection, 1, migrations())
 
 
@@ -91,7 +91,7 @@ def test_changed_step_is_refused() -> None:
     """A step that is not the one that was applied is noticed by its checksum."""
     connection = chained(migrations())
     with pytest.raises(StoreRefused, match="checksum"):
-        migrate(connection, 1, (replace(FIRST, sql=FIRST.sql + "\n"),))
+        migrate(connection, 1, (replace(FIRST, sql=FIRST.sql + "\n"), *migrations()[1:]))
 
 
 def test_file_of_another_program_is_refused() -> None:

@@ -1,0 +1,66 @@
+"""The caller: what this credential is, what it may do and order."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from protocols.rest.operation import Call, Operation, Reply
+from protocols.rest.schema import View, moment
+
+
+class OrderableProduct(View, frozen=True, kw_only=True):
+    """A product that this credential may order through the API."""
+
+    name: str
+    title: str
+    version: int
+
+
+class Me(View, frozen=True, kw_only=True):
+    """The caller, as far as proven."""
+
+    user: str
+    group: str
+    roles: tuple[str, ...]
+    credential: str
+    identifier: str
+    method: str
+    permissions: Annotated[tuple[str, ...], Meta(description='What may be asked; "*" is everything.')]
+    groups: Annotated[tuple[str, ...] | None, Meta(description="Whose objects may be seen; null for everybody's.")]
+    products: tuple[OrderableProduct, ...]
+    uses: Annotated[int, Meta(description="Certificates enrolled so far.")]
+    use_limit: int | None
+    expires: str | None
+
+
+async def get_me(call: Call) -> Reply:
+    """GET /me."""
+    door, credential = call.door, call.principal.credential
+    mount = await door.ra.mount(call.principal.mount)
+    products = [one for one in await door.ra.products(mount) if one.name in credential.products]
+    groups = call.grant.groups
+    return Reply(
+        Me(
+            user=credential.user,
+            group=credential.group,
+            roles=call.grant.roles,
+            credential=credential.id,
+            identifier=credential.identifier,
+            method=credential.method.value,
+            permissions=tuple(sorted(call.grant.permissions)),
+            groups=None if groups is None else tuple(sorted(groups)),
+            products=tuple(OrderableProduct(name=one.name, title=one.title, version=one.version) for one in products),
+            uses=await door.inventory.uses(credential.id),
+            use_limit=credential.use_limit,
+            expires=None if credential.expires is None else moment(credential.expires),
+        )
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "GET", "/me", "get-me", "The caller: user, group, permissions, products, limits", None, get_me, answer=Me
+    ),
+)
