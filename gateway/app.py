@@ -27,11 +27,15 @@ from policy.approval import Approval
 from policy.authentication import Authentication
 from policy.authorities import Authorities
 from policy.authorizing import Authorizing
+from policy.blocking import Blocking
+from policy.bulk import Bulks
 from policy.catalogue import Catalogue
+from policy.documents import Documents
 from policy.fulfilment import Fulfilment
 from policy.idempotency import Idempotency
 from policy.inventory import Inventory
 from policy.limits import Limit, Limits
+from policy.ordering import Ordering
 from policy.placing import Placing
 from policy.prevalidation import Prevalidation
 from policy.publication import Publication, PublicationSettings
@@ -45,6 +49,7 @@ from policy.revocation import Revocation
 from policy.sealer import Sealer
 from policy.sealing import Sealing
 from policy.service_keys import ServiceKeys
+from policy.succession import Succession
 from policy.validating import Validating, ValidationSettings
 from protocols import available
 
@@ -72,6 +77,11 @@ class Core:
     administration: Administration
     inventory: Inventory
     registering: Registering
+    ordering: Ordering
+    documents: Documents
+    succession: Succession
+    bulks: Bulks
+    blocking: Blocking
     renewal: Renewal
     domains: Prevalidation
     sealer: Sealer
@@ -136,7 +146,11 @@ async def put_together(
     fulfilment = Fulfilment(store, catalogue, ca, authorizing, Quotas(limits), clock)
     service_keys = ServiceKeys(store, ca, keystore, clock)
     publication = Publication(store, ca, service_keys, clock, PublicationSettings())
-    revocation = Revocation(store, ca, clock)
+    blocking = Blocking(store, catalogue, clock)
+    revocation = Revocation(store, ca, blocking, clock)
+    recovery = Recovery(store, ca, fulfilment, clock)
+    approval = Approval(store, fulfilment, clock)
+    inventory = Inventory(store, clock)
     parts = Parts(
         store=store,
         catalogue=catalogue,
@@ -154,6 +168,10 @@ async def put_together(
         renewal=Renewal(store, catalogue, clock),
         publication=publication,
     )
+    ordering = Ordering(
+        store, catalogue, parts.placing, fulfilment, approval, recovery, validating.waiting, parts.refusals, clock
+    )
+    succession = Succession(store, catalogue, ordering, parts.renewal, revocation, clock)
     return Core(
         config=config,
         clock=clock,
@@ -164,8 +182,13 @@ async def put_together(
         ra=RegistrationAuthority(parts),
         authorities=authorities,
         validating=validating,
-        recovery=Recovery(store, ca, fulfilment, clock),
-        approval=Approval(store, fulfilment, clock),
+        recovery=recovery,
+        approval=approval,
+        ordering=ordering,
+        documents=Documents(store, catalogue, ordering, clock),
+        succession=succession,
+        bulks=Bulks(store, inventory, succession, parts.renewal, revocation, clock),
+        blocking=blocking,
         revocation=revocation,
         publication=publication,
         administration=Administration(
@@ -177,7 +200,7 @@ async def put_together(
             {one.name: one.check_mount for one in available()},
             config.doors["rest"].environment,
         ),
-        inventory=Inventory(store, clock),
+        inventory=inventory,
         registering=parts.registering,
         renewal=parts.renewal,
         domains=Prevalidation(store, clock),

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from policy.audit import AuditEvent, AuditTag
+from policy.bulk import BULK_JOB
+from policy.fulfilment import RENEW_JOB, RETIRE_JOB
 from policy.order import OrderEvent, StoredProblem, advance
 from policy.problems import NotReady, Problem
 from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB, CRL_JOB
 from policy.store import ORDERS_EXPIRED, Conflict, Job, Unit
 from policy.validating import VALIDATE_JOB
+from policy.waiting import FINISH_JOB
 
 if TYPE_CHECKING:
     from gateway.app import Core
@@ -56,6 +59,8 @@ class Worker:
             ("due-crls", TICK_SECONDS, self.do_crls),
             ("revocations", TICK_SECONDS, self.do_revocations),
             ("validations", TICK_SECONDS, self.do_validations),
+            ("orders", TICK_SECONDS, self.do_orders),
+            ("successions", TICK_SECONDS, self.do_successions),
             ("seal", 10.0, core.sealer.seal),
             ("recover", 5.0, core.recovery.finish_stuck),
             ("expire", 30.0, self.expire),
@@ -113,6 +118,22 @@ class Worker:
     async def do_validations(self) -> None:
         """Go on with validations that wait for their turn, or whose process has ended."""
         await self._do_jobs({VALIDATE_JOB: self._validate}, VALIDATIONS_AT_ONCE)
+
+    async def do_orders(self) -> None:
+        """Issue what became ready while its client was not looking."""
+        await self._do_jobs({FINISH_JOB: self._core.ordering.finish_later}, JOBS_AT_ONCE)
+
+    async def do_successions(self) -> None:
+        """Renew what renews itself, revoke what was replaced, and go on with changes of many certificates."""
+        kinds: dict[str, Doing] = {
+            RENEW_JOB: self._core.succession.renew,
+            RETIRE_JOB: self._retire,
+            BULK_JOB: self._core.bulks.go_on,
+        }
+        await self._do_jobs(kinds, JOBS_AT_ONCE)
+
+    async def _retire(self, order: str) -> None:
+        await self._core.succession.retire(order)
 
     async def _publish(self, crl: str) -> None:
         issuer, _, shard = crl.partition("/")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from ca_core.clock import Clock
 from policy.audit import AuditEvent, AuditTag
+from policy.dossier import Dossier, Vote
 from policy.fulfilment import Fulfilment
-from policy.order import Order, OrderEvent, OrderStatus, Step, StoredProblem, advance
+from policy.order import Order, OrderEvent, OrderStatus, Step, StoredProblem, advance, amend
 from policy.problems import Forbidden, NotReady, OrderConflict, UnknownOrder
+from policy.product import Product
 from policy.store import CREDENTIAL, ORDER, PRODUCT_VERSION, Conflict, Store, Unit
 
 
@@ -26,15 +29,47 @@ class Approval:
         A ticket has no request yet: it is granted, and the client's next order for its names is issued.
         """
         order = await self._held(order_id, approver)
+        if order.expires <= self._clock():
+            raise NotReady("the order expired before anybody decided: it has to be placed anew")
+        product = await self._store.one(PRODUCT_VERSION, order.product, order.product_version)
+        if product is not None and product.approvers and _person(approver) not in _users(product.approvers):
+            raise Forbidden(f'orders of product "{order.product}" are approved by {", ".join(product.approvers)}')
+        if product is not None and product.approvals > 1:
+            order, enough = await self._vote(order, approver, product.approvals)
+            if not enough:
+                return order
         if order.csr is None and order.ticket:
-            return await self._grant(order, approver)
+            return await self._grant(order, product, approver)
         return await self._fulfilment.approve(order, approver)
 
-    async def _grant(self, ticket: Order, approver: str) -> Order:
+    async def _vote(self, order: Order, approver: str, needed: int) -> tuple[Order, bool]:
+        """The order with this person's vote, and whether that is enough. Voting twice counts once.
+
+        The vote that makes enough of them is written with the approval that it leads to.
+        """
+        dossier = order.dossier or Dossier()
+        voters = {_person(one.approver) for one in dossier.votes}
+        if _person(approver) in voters:
+            return order, False
         now = self._clock()
-        if ticket.expires <= now:
-            raise NotReady("the order expired before anybody decided: it has to be placed anew")
-        product = await self._store.one(PRODUCT_VERSION, ticket.product, ticket.product_version)
+        step = Step("approval", "approved", f"by {approver}, {len(voters) + 1} of {needed}")
+        voted = replace(dossier, votes=(*dossier.votes, Vote(approver, now)))
+        order = replace(order, dossier=voted, trace=(*order.trace, step))
+        if len(voters) + 1 >= needed:
+            return order, True
+        order = amend(order, now)
+        unit = Unit()
+        unit.save(order)
+        detail = {"votes": len(voters) + 1, "needed": needed}
+        unit.audit(AuditEvent(AuditTag.ORDER_VOTED, now, approver, f"order:{order.id}", detail))
+        try:
+            await self._store.commit(unit)
+        except Conflict as conflict:
+            raise OrderConflict("somebody else decided at the same moment: vote again") from conflict
+        return order, False
+
+    async def _grant(self, ticket: Order, product: Product | None, approver: str) -> Order:
+        now = self._clock()
         seconds = product.ticket_seconds if product is not None else 0
         step = Step("approval", "approved", f"by {approver}, as {ticket.id}")
         until = now + timedelta(seconds=seconds)
@@ -86,10 +121,20 @@ class Approval:
             raise UnknownOrder(f"there is no order {order_id}")
         if order.status is not OrderStatus.HELD:
             raise NotReady(f'the order is "{order.status}": nothing waits for a decision')
-        credential = await self._store.one(CREDENTIAL, order.credential)
-        if credential is not None and _person(approver) == f"user:{credential.user}":
-            raise Forbidden("nobody decides about their own order")
+        await check_foreign(self._store, order, approver)
         return order
+
+
+async def check_foreign(store: Store, order: Order, decider: str) -> None:
+    """That who decides about an order is not who asked for it. Raises Forbidden."""
+    credential = await store.one(CREDENTIAL, order.credential)
+    theirs = {order.requester, f"user:{credential.user}" if credential is not None else ""}
+    if _person(decider) in theirs:
+        raise Forbidden("nobody decides about their own order")
+
+
+def _users(names: tuple[str, ...]) -> set[str]:
+    return {f"user:{one}" for one in names}
 
 
 def _person(actor: str) -> str:

@@ -290,6 +290,15 @@ class Authentication:
         return Principal(credential, Requester("credential", credential.id), mount.key, address)
 
 
+def standing_in(credential: Credential, mount: str, requester: str, account: Account | None = None) -> Principal:
+    """Who asked for something that goes on without them: a kept request, an automatic renewal.
+
+    Proves nothing anew: whether the credential may still issue is decided by the guards of the transaction.
+    """
+    kind, _, name = requester.partition(":")
+    return Principal(credential, Requester(kind, name), mount, "", account)
+
+
 def _serial(der: bytes) -> str:
     """The serial (hex) of a certificate that the TLS handshake accepted. Raises Unauthenticated for what is none."""
     try:

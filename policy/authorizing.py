@@ -51,7 +51,7 @@ from policy.store import (
     Unit,
 )
 from policy.validating import Validating
-from policy.validation.challenges import WITHOUT_TOKEN, methods_for, new_token
+from policy.validation.challenges import WITHOUT_TOKEN, credential_thumbprint, methods_for, new_token
 from policy.waiting import ORDERS_AT_ONCE
 
 CAA_FRESH = timedelta(hours=8)
@@ -264,9 +264,11 @@ class Authorizing:
             f'failed validations of "{authorization.identifier.value}"',
             count=False,
         )
-        if principal.account is None:
-            raise Malformed("challenges are answered by accounts")
-        return await self._validating.begin(authorization, method, principal.account.thumbprint)
+        if not principal.proves:
+            raise Malformed("challenges are answered by ACME accounts and over REST")
+        account = principal.account
+        thumbprint = account.thumbprint if account is not None else credential_thumbprint(principal.credential.id)
+        return await self._validating.begin(authorization, method, thumbprint)
 
     async def check_caa_again(
         self, authorizations: tuple[Authorization, ...], identifiers: tuple[Identifier, ...] = ()

@@ -16,6 +16,7 @@ from policy.problems import UnknownProduct
 from policy.product import Product, ProductState
 from policy.store import (
     ACCOUNT,
+    ANY_BLOCK,
     CREDENTIAL,
     CREDENTIAL_BY_IDENTIFIER,
     DOMAINS_OF_GROUP,
@@ -100,6 +101,11 @@ class Catalogue:
     async def credential_by_identifier(self, kind: CredentialType, identifier: str) -> Credential | None:
         """A credential by what its client calls it."""
         return await self._one(CREDENTIAL_BY_IDENTIFIER, kind, identifier)
+
+    async def any_block(self) -> bool:
+        """Whether anything is blocked (policy.blocking)."""
+        found: bool | None = await self._one(ANY_BLOCK)
+        return bool(found)
 
     async def group(self, name: str) -> Group | None:
         """A group by its name."""

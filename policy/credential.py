@@ -194,6 +194,11 @@ class Principal:
     """A certificate of ours with id-kp-cmcRA was shown: it speaks for others, whose requests it has checked."""
 
     @property
+    def proves(self) -> bool:
+        """Whether it can prove control of names by challenges: an ACME account, or a client of REST."""
+        return self.account is not None or self.credential.type is CredentialType.REST
+
+    @property
     def owner(self) -> str:
         """Who owns what this principal makes: the ACME account, else the credential."""
         return self.account.id if self.account is not None else self.credential.id

@@ -15,6 +15,7 @@ from ca_core.csr import CertificationRequest
 from ca_core.issuance import IssuanceRequest, Prepared
 from ca_core.names import common_name
 from policy.authorizing import Authorizing
+from policy.blocking import Blocking
 from policy.catalogue import Catalogue
 from policy.credential import Credential
 from policy.domain import Domain
@@ -28,11 +29,19 @@ from policy.rules.standard import ON_CERTIFICATE, ON_REQUEST
 class Deciding:
     """Decides whether and how a request is issued."""
 
-    def __init__(self, catalogue: Catalogue, ca: CertificateAuthority, authorizing: Authorizing, clock: Clock) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        ca: CertificateAuthority,
+        authorizing: Authorizing,
+        blocking: Blocking,
+        clock: Clock,
+    ) -> None:
         self._catalogue = catalogue
         self._ca = ca
         self._authorizing = authorizing
         self._clock = clock
+        self._blocking = blocking
 
     async def decide(
         self, credential: Credential, order: Order, product: Product, request: CertificationRequest
@@ -41,6 +50,7 @@ class Deciding:
         mount = await self._catalogue.mount(order.mount)
         if order.product not in mount.products or order.product not in credential.products:
             raise UnknownProduct(f'the product "{order.product}" cannot be ordered here any more')
+        await self._blocking.check(order.identifiers, request)
         authorizations = await self._authorizing.read(order.authorizations)
         await self._authorizing.check_caa_again(authorizations, order.identifiers)
         domains = await self._catalogue.domains(credential.group) if any(one.domain for one in authorizations) else ()

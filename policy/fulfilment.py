@@ -27,9 +27,11 @@ from ca_core.issuer import SignatureMismatch
 from ca_core.ledger import IssuanceStage, serial_hex
 from policy.audit import AuditEvent, AuditTag
 from policy.authorizing import Authorizing
+from policy.blocking import Blocking, asked_for
 from policy.catalogue import Catalogue
 from policy.credential import Credential, CredentialType, Principal
 from policy.deciding import Deciding
+from policy.dossier import Dossier
 from policy.order import (
     NewOrder,
     Order,
@@ -72,6 +74,11 @@ from policy.ticketing import Ticketing
 
 _encode = msgspec.json.encode
 
+RENEW_JOB = "renew"
+"""The job of a certificate (serial) that the server renews by itself (policy.succession)."""
+RETIRE_JOB = "retire"
+"""The job of an order whose certificate takes the place of another one, which is revoked (policy.succession)."""
+
 RECENT_CERTIFICATES = 1000
 """Certificates kept for the download that follows: their rows never change, so they cannot be stale."""
 _log = structlog.get_logger("certgate.fulfilment")
@@ -92,7 +99,7 @@ class Fulfilment:
         self._store = store
         self._catalogue = catalogue
         self._ca = ca
-        self.deciding = Deciding(catalogue, ca, authorizing, clock)
+        self.deciding = Deciding(catalogue, ca, authorizing, Blocking(store, catalogue, clock), clock)
         self._ticketing = Ticketing(store, clock)
         self._quotas = quotas
         self._clock = clock
@@ -204,6 +211,7 @@ class Fulfilment:
         unit.product_active(order.product)
         unit.mount_active(order.mount)
         unit.key_not_blocked(request.spki)
+        unit.not_blocked(asked_for(order.identifiers, request), now)
 
     async def _issue(
         self,
@@ -270,6 +278,8 @@ class Fulfilment:
         if credential is not None and credential.cascade is not None:
             # Revoked while this was being signed: it is recorded, and revoked like its siblings.
             unit.schedule(CASCADE_JOB, order.credential, now)
+        if valid.dossier is not None:
+            await self._look_ahead(valid.dossier, stored, unit, now)
         unit.audit(AuditEvent(AuditTag.CERTIFICATE_ISSUED, now, actor, f"certificate:{serial}", detail))
         try:
             await self._store.commit(unit)
@@ -280,6 +290,19 @@ class Fulfilment:
             return order
         self._remember(stored, issued.der)
         return valid
+
+    async def _look_ahead(self, dossier: Dossier, stored: StoredCertificate, unit: Unit, now: datetime) -> None:
+        """What was wished for with the order, and follows on its certificate."""
+        if dossier.tags:
+            unit.tag(stored.serial, dossier.tags)
+        if dossier.retire is not None:
+            unit.schedule(RETIRE_JOB, stored.order, now)
+        if dossier.automatic:
+            product = await self._catalogue.product(stored.product)
+            fraction = product.renewal_fraction if product is not None else 2 / 3
+            unit.schedule(
+                RENEW_JOB, stored.serial, stored.not_before + (stored.not_after - stored.not_before) * fraction
+            )
 
     # ----------------------------------------------------------------- when it does not go straight
 
@@ -329,6 +352,7 @@ GUARD_PROBLEMS: dict[str, tuple[type[Problem], str]] = {
     "account_valid": (Forbidden, "the account is not valid any more"),
     "product_active": (UnknownProduct, "the product is not active any more"),
     "mount_active": (Forbidden, "this door is closed"),
+    "not_blocked": (Forbidden, "these names or this key were blocked just now"),
     "key_not_blocked": (BadPublicKey, "this public key is blocked as compromised: make a new key pair"),
     "order_save": (OrderConflict, "the order was changed at the same time: look at it again"),
     "reference_free": (OrderConflict, "the same request is being served already: ask again"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +12,7 @@ import msgspec
 from ca_core.clock import Clock
 from ca_core.status import CertificateState
 from policy.account import Account, Group, User
-from policy.audit import AuditEvent, read_leaf
+from policy.audit import AuditEvent, AuditTag, read_leaf
 from policy.credential import Credential
 from policy.mount import Mount
 from policy.order import Authorization, Order
@@ -29,6 +30,7 @@ from policy.store import (
     CERTIFICATE,
     CERTIFICATE_STATUSES,
     CERTIFICATES,
+    CERTIFICATES_FOUND,
     CERTIFICATES_OF_CREDENTIAL,
     CREDENTIAL_USES,
     CREDENTIALS,
@@ -38,20 +40,29 @@ from policy.store import (
     OPEN_ORDERS_OF_CREDENTIAL,
     ORDER,
     ORDERS,
+    ORDERS_FOUND,
     ORDERS_OF_OWNER_NEWEST,
     PAUSES,
     PRODUCT,
     PRODUCT_VERSION,
+    PRODUCT_VERSIONS,
     PRODUCTS,
+    TAGS_OF,
     USERS,
+    CertificateFilter,
     CertificateStatus,
+    OrderFilter,
     Pause,
     Store,
     StoredAuthority,
     StoredCertificate,
+    Unit,
 )
 
 PAGE = 500
+
+TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=-]{0,63}")
+MAX_TAGS = 32
 
 REACH = 10_000
 """How far what hangs on a credential is counted: nobody decides differently beyond it."""
@@ -112,6 +123,39 @@ class Inventory:
             for one in page:
                 yield one
             after = page[-1].stored.serial
+
+    async def find(self, wanted: CertificateFilter, after: str = "", limit: int = PAGE) -> list[ListedCertificate]:
+        """Certificates that a filter means, newest first, after the one with serial `after`."""
+        return await self._with_status(await self._store.many(CERTIFICATES_FOUND, *wanted.parameters(), after, limit))
+
+    async def find_orders(self, wanted: OrderFilter, after: str = "", limit: int = PAGE) -> list[Order]:
+        """Orders that a filter means, newest first, after the one with id `after`."""
+        return await self._store.many(ORDERS_FOUND, *wanted.parameters(), after, limit)
+
+    async def tags(self, serials: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The tags of certificates; those without one are left out."""
+        found: dict[str, tuple[str, ...]] = {}
+        for serial, tag in await self._store.many(TAGS_OF, msgspec.json.encode(list(serials)).decode()):
+            found[serial] = (*found.get(serial, ()), tag)
+        return found
+
+    async def tag(self, serial: str, tags: Sequence[str], actor: str) -> tuple[str, ...]:
+        """Give a certificate these tags and no others. Raises UnknownCertificate, Malformed."""
+        one = await self.certificate(serial)
+        wanted = check_tags(tags)
+        unit = Unit()
+        unit.tag(one.stored.serial, wanted)
+        of, detail = f"certificate:{one.stored.serial}", {"tags": list(wanted)}
+        unit.audit(AuditEvent(AuditTag.CERTIFICATE_TAGGED, self.clock(), actor, of, detail))
+        await self._store.commit(unit)
+        return wanted
+
+    async def product_versions(self, name: str) -> list[Product]:
+        """Every version of a product, newest first. Raises UnknownProduct."""
+        found = await self._store.many(PRODUCT_VERSIONS, name)
+        if not found:
+            raise UnknownProduct(f'there is no product "{name}"')
+        return found
 
     async def _with_status(self, found: list[tuple[StoredCertificate, bytes]]) -> list[ListedCertificate]:
         serials = msgspec.json.encode([stored.serial for stored, _ in found]).decode()
@@ -271,3 +315,13 @@ class Inventory:
     async def authorities(self) -> list[StoredAuthority]:
         """Every CA of ours, in the order in which they were made."""
         return await self._store.many(AUTHORITIES)
+
+
+def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Tags in order and once each. Raises Malformed for what is no tag."""
+    for one in tags:
+        if TAG.fullmatch(one) is None:
+            raise Malformed(f'"{one}" is no tag: up to 64 letters, digits and any of . _ : = -')
+    if len(set(tags)) > MAX_TAGS:
+        raise Malformed(f"a certificate has {MAX_TAGS} tags at most")
+    return tuple(sorted(set(tags)))

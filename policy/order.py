@@ -15,6 +15,7 @@ from typing import Any
 
 from ca_core.csr import CertificationRequest
 from ca_core.names import Identifier, IdentifierType
+from policy.dossier import Dossier
 from policy.ids import AuthorizationId, CredentialId, OrderId
 from policy.problems import Malformed, NotReady, Problem
 
@@ -36,6 +37,7 @@ __all__ = [
     "Step",
     "StoredProblem",
     "advance",
+    "amend",
     "challenge_of",
     "with_challenge",
 ]
@@ -108,11 +110,12 @@ TICKET_PREFIX = "ticket:"
 
 
 class OrderKind(StrEnum):
-    """What the client wants: a first certificate, the same again, or the same with a new key."""
+    """What the client wants: a first certificate, the same again, the same with a new key, or with other names."""
 
     ENROLL = "enroll"
     RENEW = "renew"
     REKEY = "rekey"
+    CHANGE_NAMES = "change-names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,8 @@ class NewOrder:
     """The domain above an identifier whose control the client would rather prove (RFC 9444 section 4.1)."""
     preauthorized: bool = False
     """Whether authorizations that were made before any order count (RFC 8555 section 7.4.1)."""
+    dossier: Dossier | None = None
+    """Tags, wishes for later and an agreement that come with the order; what the product wants is added to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +216,13 @@ class Order:
     trace: tuple[Step, ...] = ()
     approved: str | None = None
     """Who agreed before there was a request; `None` where nobody had to, or the order was held with its request."""
+    dossier: Dossier | None = None
+    """Documents, agreement, votes and wishes for later; None for most."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether neither documents nor an agreement are owed. Says nothing about proofs."""
+        return self.dossier is None or self.dossier.complete
 
     @property
     def ticket(self) -> bool:
@@ -229,6 +241,13 @@ def advance(order: Order, event: OrderEvent, at: datetime, **changes: Any) -> Or
     values = dict(zip(_FIELDS, _values_of(order), strict=True))
     values.update(changes, status=status, updated=at, version=order.version + 1)
     return Order(**values)
+
+
+def amend(order: Order, at: datetime, **changes: Any) -> Order:
+    """The order with these changes and the status that it has. Raises NotReady for one that has ended."""
+    if order.status in TERMINAL:
+        raise NotReady(f'the order is "{order.status}": it does not change any more', order=order.id)
+    return replace(order, **changes, updated=at, version=order.version + 1)
 
 
 _FIELDS = tuple(one.name for one in fields(Order))

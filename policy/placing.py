@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
 from ca_core.issuance import IssuanceRequest
 from policy.authorizing import Authorizing
+from policy.blocking import Blocking
 from policy.catalogue import Catalogue
 from policy.credential import Principal
+from policy.dossier import Dossier, completed
 from policy.fulfilment import GUARD_PROBLEMS, placed_event
 from policy.ids import OrderId, new_id
 from policy.limits import Limits
@@ -56,6 +59,7 @@ class Placing:
         clock: Clock,
     ) -> None:
         self._quotas = Quotas(limits)
+        self._blocking = Blocking(store, catalogue, clock)
         self._ticketing = Ticketing(store, clock)
         self._store = store
         self._ca = ca
@@ -115,7 +119,8 @@ class Placing:
         if new.replaces is None and new.predecessor is None:
             # What is there may be renewed: whoever replaces a certificate is not counted (RFC 9773 section 5).
             self._take(principal, identifiers)
-        product = await self._product(principal, new, identifiers)
+        product = await self.product(principal, new, identifiers)
+        await self._blocking.check(identifiers, new.request)
         case = Case(
             product=product,
             credential=principal.credential,
@@ -132,11 +137,12 @@ class Placing:
             tickets = (await self._ticketing.granted(Wanted(principal, product, identifiers)),)
         now = self._clock()
         authorizations: list[Authorization] = []
-        if principal.account is not None:
+        if principal.account is not None or (principal.proves and not _all_trusted(case)):
             authorizations = await self._authorizing.authorizations_for(principal, product, identifiers, new, unit)
-        else:
+        elif principal.account is None:
             self._check_trusted(case)
         proven = all(one.status is AuthorizationStatus.VALID for one in authorizations)
+        dossier = dossier_for(product, new.dossier)
         return Order(
             id=OrderId(new_id()),
             owner=principal.owner,
@@ -146,7 +152,7 @@ class Placing:
             product=product.name,
             product_version=product.version,
             kind=new.kind,
-            status=OrderStatus.READY if proven else OrderStatus.PENDING,
+            status=OrderStatus.READY if proven and (dossier is None or dossier.complete) else OrderStatus.PENDING,
             identifiers=identifiers,
             created=now,
             updated=now,
@@ -164,13 +170,14 @@ class Placing:
             predecessor=new.predecessor,
             trace=(*trace, *(ticket.trace[-1] for ticket in tickets)),
             approved=next((ticket.id for ticket in tickets), None),
+            dossier=dossier,
         )
 
     async def judged(
         self, principal: Principal, identifier: Identifier, product: str | None, *, subdomains: bool
     ) -> Product:
         """The product under which this name is to be proven before any order. Raises what the rules object to."""
-        chosen = await self._product(principal, NewOrder(product=product), (identifier,))
+        chosen = await self.product(principal, NewOrder(product=product), (identifier,))
         group = await self._catalogue.group(principal.credential.group)
         judge(Case(chosen, principal.credential, (identifier,), group), AT_PLACING)
         if subdomains and not chosen.names.public_suffixes and is_public_suffix(identifier.base):
@@ -196,7 +203,7 @@ class Placing:
             self._limits.take("new_orders_per_account", principal.account.id, "new orders of this account")
         self._quotas.look(identifiers)
 
-    async def _product(self, principal: Principal, new: NewOrder, identifiers: tuple[Identifier, ...]) -> Product:
+    async def product(self, principal: Principal, new: NewOrder, identifiers: tuple[Identifier, ...]) -> Product:
         """The product asked for, else the one whose selector fits, else the first that mount and credential share.
 
         Raises UnknownProduct.
@@ -231,7 +238,8 @@ class Placing:
         if untrusted:
             names = ", ".join(f'"{one.value}"' for one in untrusted[:5])
             raise Forbidden(
-                f'product "{case.product.name}" wants control of {names} proven by a challenge, which only ACME can do'
+                f'product "{case.product.name}" wants control of {names} proven by a challenge, which only ACME and '
+                "REST can do"
             )
 
     def _check_dates(self, product: Product, new: NewOrder) -> None:
@@ -258,3 +266,15 @@ class Placing:
             raise Forbidden("the certificate named by replaces shares no name with this order")
         if await self._store.one(REPLACED, serial):
             raise AlreadyReplaced("the certificate named by replaces has a successor already")
+
+
+def _all_trusted(case: Case) -> bool:
+    return all(trusted(case, one) for one in case.identifiers)
+
+
+def dossier_for(product: Product, given: Dossier | None) -> Dossier | None:
+    """What comes with an order, and what the product wants beside it; None where there is neither."""
+    required = tuple(one.type for one in product.documents)
+    if given is None and not required and product.terms is None:
+        return None
+    return completed(replace(given or Dossier(), required=required, terms=product.terms))

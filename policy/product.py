@@ -91,6 +91,16 @@ class Selector:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentRule:
+    """A document that has to be handed in with an order, and accepted by a reviewer. `type` is its slug."""
+
+    type: str
+    title: str = ""
+    media_types: tuple[str, ...] = ("application/pdf", "image/png", "image/jpeg")
+    max_bytes: int = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """One thing that can be ordered: CA, profile, rules, approval, limits, renewal.
 
@@ -113,3 +123,15 @@ class Product:
     """How long after a ticket was granted the order may come."""
     selector: Selector | None = None
     renewal_fraction: float = 2 / 3
+    approvals: int = 1
+    """How many people have to approve, where `approval` is wanted."""
+    approvers: tuple[str, ...] = ()
+    """The users who may; empty for everybody who may approve at all."""
+    documents: tuple[DocumentRule, ...] = ()
+    """What has to be handed in with an order."""
+    terms: str | None = None
+    """The address or version of terms that have to be agreed to with each order."""
+    suspension: bool = True
+    """Whether its certificates may be put on hold. Public TLS knows no suspension (Baseline Requirements 4.9.13)."""
+    renew_same_key: bool = True
+    """Whether automatic renewal may use the key again; else it asks for a new certification request."""

@@ -6,7 +6,9 @@ OCSP reads the state itself, so it says "revoked" from that commit on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from cryptography.x509 import load_der_x509_certificate
 
@@ -15,6 +17,7 @@ from ca_core.clock import Clock
 from ca_core.ledger import serial_hex
 from ca_core.status import CertificateState, RevocationReason
 from policy.audit import AuditEvent, AuditTag
+from policy.blocking import Blocking, BlockKind, subjects_to_block
 from policy.credential import Principal
 from policy.order import Identifier
 from policy.problems import (
@@ -31,6 +34,7 @@ from policy.store import (
     CERTIFICATE_STATUS,
     CERTIFICATES_BY_KEY,
     CERTIFICATES_OF_CREDENTIAL,
+    PRODUCT,
     SERVICE,
     Conflict,
     Store,
@@ -64,8 +68,9 @@ class KeyHolder:
 class Revocation:
     """Revokes, suspends and reinstates."""
 
-    def __init__(self, store: Store, ca: CertificateAuthority, clock: Clock) -> None:
+    def __init__(self, store: Store, ca: CertificateAuthority, blocking: Blocking, clock: Clock) -> None:
         self._store = store
+        self._blocking = blocking
         self._ca = ca
         self._clock = clock
 
@@ -127,14 +132,23 @@ class Revocation:
         stored: StoredCertificate,
         reason: RevocationReason | None,
         actor: str,
+        *,
+        block: Sequence[BlockKind] = (),
+        invalidity_date: datetime | None = None,
     ) -> None:
-        """Revoke for good. Raises AlreadyRevoked, BadRevocationReason."""
+        """Revoke for good; with `block`, its names, domains or key are not certified again until that is lifted.
+
+        `invalidity_date` is since when its key is suspected (RFC 5280 section 5.3.2). Raises AlreadyRevoked,
+        BadRevocationReason.
+        """
         now = self._clock()
         reason = reason or RevocationReason.UNSPECIFIED
         unit = Unit()
         self._ca.revoke(stored.issuer_id, int(stored.serial, 16), reason, now, unit)
         detail = {"reason": reason.value, "issuer": stored.issuer, "order": stored.order}
         unit.audit(AuditEvent(AuditTag.CERTIFICATE_REVOKED, now, actor, f"certificate:{stored.serial}", detail))
+        why = f"certificate {stored.serial} was revoked ({reason})"
+        self._blocking.write(unit, subjects_to_block(block, stored), why, actor, certificate=stored.serial)
         await self._commit(unit, stored)
 
     async def _block(self, spki: bytes, actor: str) -> None:
@@ -160,8 +174,17 @@ class Revocation:
         return revoked
 
     async def hold(self, stored: StoredCertificate, actor: str) -> None:
-        """Suspend: OCSP and CRL say certificateHold until it is released or revoked."""
+        """Suspend: OCSP and CRL say certificateHold until it is released or revoked.
+
+        Raises Forbidden for a product whose certificates cannot be suspended.
+        """
         now = self._clock()
+        product = await self._store.one(PRODUCT, stored.product)
+        if product is not None and not product.suspension:
+            raise Forbidden(
+                f'certificates of product "{product.name}" cannot be suspended (Baseline Requirements 4.9.13): '
+                "revoke it, or leave it"
+            )
         unit = Unit()
         self._ca.hold(stored.issuer_id, int(stored.serial, 16), now, unit)
         unit.audit(AuditEvent(AuditTag.CERTIFICATE_HELD, now, actor, f"certificate:{stored.serial}"))

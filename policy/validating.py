@@ -34,7 +34,7 @@ from policy.problems import OrderConflict, Problem, UnknownOrder, ValidationFail
 from policy.store import ACCOUNT, AUTHORIZATION, Conflict, Store, Unit
 from policy.validation import Attempt, CAAChecker, CAAResolver, Evidence, Validator
 from policy.validation.caa import CAAQuery
-from policy.validation.challenges import HTTP_01, TLS_ALPN_01, key_authorization
+from policy.validation.challenges import HTTP_01, TLS_ALPN_01, credential_thumbprint, key_authorization
 from policy.waiting import WaitingOrders
 
 _log = structlog.get_logger("certgate.validating")
@@ -157,13 +157,20 @@ class Validating:
         authorization = await self._store.one(AUTHORIZATION, authorization_id)
         if authorization is None or authorization.at(self._clock()) is not AuthorizationStatus.PENDING:
             return None
-        account = await self._store.one(ACCOUNT, authorization.owner)
-        if account is None or challenge_of(authorization, method).status is not ChallengeStatus.PROCESSING:
+        thumbprint = await self._thumbprint(authorization.owner)
+        if thumbprint is None or challenge_of(authorization, method).status is not ChallengeStatus.PROCESSING:
             return None
         if not self._room(authorization):
             return QUEUE_SECONDS
-        self._start(authorization, method, account.thumbprint)
+        self._start(authorization, method, thumbprint)
         return RECOVERY_SECONDS
+
+    async def _thumbprint(self, owner: str) -> str | None:
+        """What the answers of this owner are bound to; None when there is no such owner."""
+        if (account := await self._store.one(ACCOUNT, owner)) is not None:
+            return account.thumbprint
+        credential = await self._catalogue.credential(owner)
+        return None if credential is None else credential_thumbprint(credential.id)
 
     async def drain(self) -> None:
         """Wait for nothing: stop what runs in the background; its jobs are in the store."""

@@ -19,6 +19,9 @@ from policy.store import AUTHORIZATIONS, ORDERS_OF_AUTHORIZATION, ORDERS_PROVEN,
 
 ORDERS_AT_ONCE = 100
 
+FINISH_JOB = "finish-order"
+"""The job of an order that became ready with its request kept: nobody asks for it again, so the worker issues it."""
+
 
 class WaitingOrders:
     """Moves pending orders when their authorizations change."""
@@ -46,6 +49,8 @@ class WaitingOrders:
                 self._end(order, changed, now, unit)
                 continue
             others = tuple(one for one in order.authorizations if one != changed.id)
+            if not order.complete:
+                continue  # whoever accepts the last document, or agrees, moves it on
             if all(one.at(now) is AuthorizationStatus.VALID for one in await self.read(others)):
                 self._authorize(order, now, unit)
             else:
@@ -55,9 +60,14 @@ class WaitingOrders:
     async def look_again(self, authorization_id: str) -> None:
         """After a proof was committed: orders whose other authorizations were proven meanwhile move on."""
         for order in await self._store.many(ORDERS_OF_AUTHORIZATION, authorization_id, ORDERS_AT_ONCE):
-            now = self._clock()
-            if all(one.at(now) is AuthorizationStatus.VALID for one in await self.read(order.authorizations)):
-                await self._move_on(order, now)
+            await self.look_at(order)
+
+    async def look_at(self, order: Order) -> None:
+        """Move a pending order on when neither proofs nor papers are owed."""
+        now = self._clock()
+        authorizations = await self.read(order.authorizations)
+        if order.complete and all(one.at(now) is AuthorizationStatus.VALID for one in authorizations):
+            await self._move_on(order, now)
 
     async def repair(self, limit: int = 100) -> int:
         """Move on what a server that ended between commit and second look left behind; how many there were."""
@@ -78,6 +88,8 @@ class WaitingOrders:
     def _authorize(self, order: Order, now: datetime, unit: Unit) -> None:
         unit.save(advance(order, OrderEvent.AUTHORIZE, now))
         unit.audit(AuditEvent(AuditTag.ORDER_AUTHORIZED, now, order.requester, f"order:{order.id}"))
+        if order.csr is not None:
+            unit.schedule(FINISH_JOB, order.id, now)
 
     def _end(self, order: Order, changed: Authorization, now: datetime, unit: Unit) -> None:
         error = next((one.error for one in changed.challenges if one.error), None)

@@ -76,7 +76,8 @@ LIMIT ?2;
 -- Orders that should have moved on already: nothing waits here but what an interrupted server left.
 SELECT body FROM orders INDEXED BY order_open_expires
 WHERE status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' AND status = 'pending' AND expires > ?1
-    AND body ->> '$.authorizations[0]' IS NOT NULL
+    AND (body ->> '$.authorizations[0]' IS NOT NULL OR body ->> '$.dossier' IS NOT NULL)
+    AND coalesce(body ->> '$.dossier.complete', 1) = 1 AND coalesce(reference, '') NOT LIKE 'ticket:%'
     AND NOT EXISTS (
         SELECT 1 FROM json_each(orders.body, '$.authorizations') AS listed
         WHERE NOT EXISTS (
@@ -112,6 +113,11 @@ SELECT 1 WHERE NOT EXISTS (
 SELECT EXISTS (
     SELECT 1 FROM orders WHERE replaces = ?1 AND replaces IS NOT NULL AND status NOT IN ('invalid', 'cancelled')
 );
+
+-- name: order_replacing
+SELECT body FROM orders
+WHERE replaces = ?1 AND replaces IS NOT NULL AND status NOT IN ('invalid', 'cancelled')
+ORDER BY seq DESC LIMIT 1;
 
 -- name: authorization_get
 SELECT body FROM authorizations WHERE id = ?1;
@@ -425,6 +431,54 @@ WHERE ?1 <> '' AND c.credential = ?1 AND (?2 = '' OR instr(lower(c.names), lower
     AND (SELECT s.state FROM certificate_status AS s WHERE s.serial = c.serial) <> 'unconfirmed'
 ORDER BY 3 DESC LIMIT ?4;
 
+-- name: certificates_found (search)
+-- As certificates_page, by any of these: credential, name text, state, product, group, owner, issuer, key type, tag,
+-- a name or a domain ("." in front: with all below it), ends before, ends from, SHA-256 of its key, mount.
+SELECT c.body, c.der FROM certificates AS c
+WHERE c.seq < CASE WHEN ?15 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM certificates WHERE serial = ?15) END
+    AND (?1 = '' OR c.credential = ?1)
+    AND (?2 = '' OR instr(lower(c.names), lower(?2)) > 0)
+    AND (SELECT CASE
+        WHEN s.state = 'unconfirmed' THEN 0
+        WHEN ?3 = '' THEN 1
+        WHEN s.state = 'valid' AND s.not_after <= (SELECT certgate_now()) THEN ?3 = 'expired'
+        ELSE s.state = ?3
+    END FROM certificate_status AS s WHERE s.serial = c.serial) = 1
+    AND (?4 = '' OR c.body ->> '$.product' = ?4)
+    AND (?5 = '' OR (SELECT group_name FROM credentials WHERE id = c.credential) IN (SELECT value FROM json_each(?5)))
+    AND (?6 = '' OR c.body ->> '$.owner' = ?6)
+    AND (?7 = '' OR c.body ->> '$.issuer' = ?7)
+    AND (?8 = '' OR c.body ->> '$.key_type' = ?8)
+    AND (?9 = '' OR EXISTS (SELECT 1 FROM certificate_tags AS t WHERE t.tag = ?9 AND t.serial = c.serial))
+    AND (?10 = '' OR EXISTS (
+        SELECT 1 FROM json_each(c.body, '$.names') AS listed
+        WHERE listed.value ->> '$.value' = ltrim(?10, '.')
+            OR (?10 LIKE '.%' AND substr(listed.value ->> '$.value', -length(?10)) = ?10)
+    ))
+    AND (?11 = 0 OR c.not_after < ?11)
+    AND (?12 = 0 OR c.not_after >= ?12)
+    AND (?13 = '' OR c.body ->> '$.spki_sha256' = ?13)
+    AND (?14 = '' OR c.body ->> '$.mount' = ?14)
+ORDER BY c.seq DESC LIMIT ?16;
+
+-- name: orders_found (search)
+-- Newest first, by any of these: status, credential, groups, product, owner, kind, name text, placed from, placed before.
+SELECT o.body FROM orders AS o
+WHERE o.seq < CASE WHEN ?10 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM orders WHERE id = ?10) END
+    AND (?1 = '' OR o.status = ?1)
+    AND (?2 = '' OR o.credential = ?2)
+    AND (?3 = '' OR (SELECT group_name FROM credentials WHERE id = o.credential) IN (SELECT value FROM json_each(?3)))
+    AND (?4 = '' OR o.body ->> '$.product' = ?4)
+    AND (?5 = '' OR o.owner = ?5)
+    AND (?6 = '' OR o.body ->> '$.kind' = ?6)
+    AND (?7 = '' OR instr(o.body ->> '$.identifiers', ?7) > 0)
+    AND (?8 = 0 OR o.created >= ?8)
+    AND (?9 = 0 OR o.created < ?9)
+ORDER BY o.seq DESC LIMIT ?11;
+
+-- name: product_versions
+SELECT body FROM products WHERE name = ?1 ORDER BY version DESC;
+
 -- name: certificates_of_credential (search)
 SELECT c.body FROM certificates AS c
 WHERE c.credential = ?1
@@ -506,6 +560,71 @@ SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM blocked_keys WHERE spki_sha256 = ?1);
 
 -- name: key_block
 INSERT INTO blocked_keys (spki_sha256, reason, at) VALUES (?1, ?2, ?3) ON CONFLICT (spki_sha256) DO NOTHING;
+
+-- name: not_blocked
+-- Usually there is no block at all, which one look at the small index tells.
+SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE active = 1)
+    OR NOT EXISTS (
+        SELECT 1 FROM json_each(?1) AS wanted CROSS JOIN blocks AS b INDEXED BY block_subject
+        WHERE b.subject = wanted.value AND b.active = 1 AND (b.until IS NULL OR b.until > ?2)
+    );
+
+-- name: blocks_any
+SELECT EXISTS (SELECT 1 FROM blocks WHERE active = 1);
+
+-- name: blocks_on
+SELECT b.body FROM json_each(?1) AS wanted CROSS JOIN blocks AS b INDEXED BY block_subject
+WHERE b.subject = wanted.value AND b.active = 1 AND (b.until IS NULL OR b.until > ?2)
+ORDER BY b.seq;
+
+-- name: blocks_page (search)
+-- Newest first, after the one with this id; "active" are those that are neither lifted nor over.
+SELECT body FROM blocks
+WHERE seq < CASE WHEN ?3 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM blocks WHERE id = ?3) END
+    AND (?1 = '' OR ?1 = CASE
+        WHEN active = 0 THEN 'lifted' WHEN until <= (SELECT certgate_now()) THEN 'expired' ELSE 'active'
+    END)
+    AND (?2 = '' OR instr(subject, ?2) > 0)
+ORDER BY seq DESC LIMIT ?4;
+
+-- name: block_get
+SELECT body FROM blocks WHERE id = ?1;
+
+-- name: block_insert
+INSERT INTO blocks (id, subject, active, until, version, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+
+-- name: block_save
+UPDATE blocks SET active = ?3, until = ?4, version = ?5, body = ?6
+WHERE id = ?1 AND version = ?5 - 1 AND subject = ?2;
+
+-- name: document_get
+SELECT content FROM documents WHERE id = ?1 AND order_id = ?2;
+
+-- name: document_insert
+INSERT INTO documents (id, order_id, content) VALUES (?1, ?2, ?3);
+
+-- name: tags_of
+SELECT serial, tag FROM certificate_tags WHERE serial IN (SELECT value FROM json_each(?1)) ORDER BY serial, tag;
+
+-- name: tag_put
+INSERT INTO certificate_tags (tag, serial) VALUES (?1, ?2) ON CONFLICT (tag, serial) DO NOTHING;
+
+-- name: tags_clear
+DELETE FROM certificate_tags WHERE serial = ?1;
+
+-- name: bulk_get
+SELECT body FROM bulks WHERE id = ?1;
+
+-- name: bulks_page
+SELECT body FROM bulks
+WHERE seq < CASE WHEN ?1 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM bulks WHERE id = ?1) END
+ORDER BY seq DESC LIMIT ?2;
+
+-- name: bulk_insert
+INSERT INTO bulks (id, version, body) VALUES (?1, ?2, ?3);
+
+-- name: bulk_save
+UPDATE bulks SET version = ?2, body = ?3 WHERE id = ?1 AND version = ?2 - 1;
 
 -- name: audit_append
 INSERT INTO audit (at, tag, object, leaf) VALUES (?1, ?2, ?3, ?4);

@@ -20,6 +20,8 @@ from policy.order import Authorization, Order
 from policy.product import Product
 from policy.store.values import (
     AuditRow,
+    Block,
+    Bulk,
     CertificateStatus,
     Demand,
     KnownRequest,
@@ -168,8 +170,31 @@ CERTIFICATE_OF_ORDER = Query("certificate_of_order", 1, _certificate_and_der)
 """order id"""
 REPLACED = Query("certificate_replaced", 1, lambda row: bool(row[0]))
 """serial (hex): whether an order that is open or valid says that it replaces it"""
+ORDER_REPLACING = Query("order_replacing", 1, _order)
+"""serial (hex): the order that is open or valid and says that it replaces it"""
 CERTIFICATES = Query("certificates_page", 4, _certificate_and_der)
 """credential or "", name text or "", after (serial of the last), limit: newest first"""
+CERTIFICATES_FOUND = Query("certificates_found", 16, _certificate_and_der)
+"""the fields of a CertificateFilter (`found` makes them), after (serial of the last), limit: newest first"""
+ORDERS_FOUND = Query("orders_found", 11, _order)
+"""the fields of an OrderFilter (`found` makes them), after (id of the last), limit: newest first"""
+TAGS_OF = Query("tags_of", 1, lambda row: (str(row[0]), str(row[1])))
+"""serials as a JSON array: (serial, tag)"""
+ANY_BLOCK = Query("blocks_any", 0, lambda row: bool(row[0]))
+BLOCKS_ON = Query("blocks_on", 2, _body(Block))
+"""subjects as a JSON array, now"""
+BLOCKS = Query("blocks_page", 4, _body(Block))
+"""said or "", text of the subject or "", after (id of the last), limit: newest first"""
+BLOCK = Query("block_get", 1, _body(Block))
+"""id"""
+DOCUMENT = Query("document_get", 2, lambda row: bytes(row[0]))
+"""document id, order id"""
+BULK = Query("bulk_get", 1, _body(Bulk))
+"""id"""
+BULKS = Query("bulks_page", 2, _body(Bulk))
+"""after (id of the last), limit: newest first"""
+PRODUCT_VERSIONS = Query("product_versions", 1, _product)
+"""name: all versions, newest first"""
 CERTIFICATES_BY_KEY = Query("certificates_by_key", 1, _certificate)
 """SHA-256 of the SPKI (hex)"""
 KEY_CERTIFIED = Query("key_certified", 1, lambda row: bool(row[0]))

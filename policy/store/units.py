@@ -21,7 +21,7 @@ from policy.mount import Mount
 from policy.order import Authorization, Order
 from policy.product import Product
 from policy.sealing import fingerprint
-from policy.store.values import Demand, Job, Pause, ServiceKey, StoredAuthority, StoredCertificate
+from policy.store.values import Block, Bulk, Demand, Job, Pause, ServiceKey, StoredAuthority, StoredCertificate
 
 Value = str | int | bytes | float | None
 
@@ -78,7 +78,7 @@ class Unit:
         """Write a new entity. A taken key or unique value is a Conflict."""
         table, columns, _ = _TABLES[type(entity)]
         # A new account or credential makes nothing stale; a new product version or mount does.
-        self.configuration |= isinstance(entity, Product | Mount | ServiceKey | StoredAuthority)
+        self.configuration |= isinstance(entity, Product | Mount | ServiceKey | StoredAuthority | Block)
         self.write(f"{table}_insert", *columns(entity), entity.version, _encode(entity).decode())
 
     def save(self, entity: Entity) -> None:
@@ -137,6 +137,10 @@ class Unit:
     def key_not_blocked(self, spki: bytes) -> None:
         """The public key is not on the list of blocked keys."""
         self.must("key_not_blocked", fingerprint(spki))
+
+    def not_blocked(self, subjects: str, now: datetime) -> None:
+        """None of these subjects (a JSON array, see policy.blocking) is blocked now."""
+        self.must("not_blocked", subjects, epoch_seconds(now))
 
     # -- audit
 
@@ -269,6 +273,16 @@ class Unit:
         """Take a demand back; a Conflict when there is none."""
         self.must("demand_remove", object)
 
+    def put_document(self, document_id: str, order: str, content: bytes) -> None:
+        """Keep a document of an order as it was handed in."""
+        self.write("document_insert", document_id, order, content)
+
+    def tag(self, serial: str, tags: tuple[str, ...]) -> None:
+        """Give a certificate these tags and no others."""
+        self.write("tags_clear", serial)
+        for one in tags:
+            self.write("tag_put", one, serial)
+
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a signed checkpoint; one per tree size."""
         self.write("checkpoint_insert", checkpoint.size, _encode(checkpoint).decode())
@@ -304,6 +318,8 @@ Entity = (
     | Organisation
     | ServiceKey
     | StoredAuthority
+    | Block
+    | Bulk
 )
 
 REPLAY_SECONDS = 15 * 60
@@ -371,5 +387,7 @@ _TABLES: dict[type, tuple[str, Callable[[Any], tuple[Value, ...]], bool]] = {
     Group: ("group", lambda g: (g.name, int(g.active)), True),
     Organisation: ("organisation", lambda o: (o.name,), True),
     StoredAuthority: ("authority", lambda a: (a.name,), True),
+    Block: ("block", lambda b: (b.id, b.subject, int(b.active), _seconds(b.until)), True),
+    Bulk: ("bulk", lambda b: (b.id,), False),
     ServiceKey: ("service_key", lambda k: (k.purpose, k.issuer), True),
 }

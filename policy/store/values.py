@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
+from ca_core.clock import epoch_seconds
 from ca_core.issuance import IssuedCertificate
 from ca_core.ledger import serial_hex
 from ca_core.names import Identifier, Subject
@@ -109,6 +112,136 @@ class Demand:
     why: str
     actor: str
     explanation_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What must not be issued (again). `subject` is one of the texts of policy.blocking ("identity:dns:a.example")."""
+
+    id: str
+    subject: str
+    why: str
+    actor: str
+    at: datetime
+    until: datetime | None = None
+    certificate: str | None = None
+    """The serial of the certificate with whose revocation it was made."""
+    active: bool = True
+    lifted: datetime | None = None
+    lifted_by: str | None = None
+    version: int = 1
+
+    def said(self, now: datetime) -> str:
+        """Whether it counts: "active", "lifted" or "expired"."""
+        if not self.active:
+            return "lifted"
+        return "expired" if self.until is not None and self.until <= now else "active"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFilter:
+    """Which certificates: every field that is said has to fit. Moments are compared with the end of validity.
+
+    `groups` are names; empty for any. `name` is one name, with a "." in front all names below it as well; `text` is
+    looked for in all names. `status` is what people call the state ("valid", "on_hold", "revoked", "expired").
+    """
+
+    credential: str = ""
+    text: str = ""
+    status: str = ""
+    product: str = ""
+    groups: tuple[str, ...] = ()
+    owner: str = ""
+    issuer: str = ""
+    key_type: str = ""
+    tag: str = ""
+    name: str = ""
+    expires_before: datetime | None = None
+    expires_from: datetime | None = None
+    spki_sha256: str = ""
+    mount: str = ""
+
+    def parameters(self) -> tuple[str | int, ...]:
+        """What the query CERTIFICATES_FOUND takes, without the place and size of the page."""
+        return (
+            self.credential,
+            self.text,
+            self.status,
+            self.product,
+            _listed(self.groups),
+            self.owner,
+            self.issuer,
+            self.key_type,
+            self.tag,
+            self.name,
+            _seconds(self.expires_before),
+            _seconds(self.expires_from),
+            self.spki_sha256,
+            self.mount,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilter:
+    """Which orders: every field that is said has to fit."""
+
+    status: str = ""
+    credential: str = ""
+    groups: tuple[str, ...] = ()
+    product: str = ""
+    owner: str = ""
+    kind: str = ""
+    text: str = ""
+    placed_from: datetime | None = None
+    placed_before: datetime | None = None
+
+    def parameters(self) -> tuple[str | int, ...]:
+        """What the query ORDERS_FOUND takes, without the place and size of the page."""
+        return (
+            self.status,
+            self.credential,
+            _listed(self.groups),
+            self.product,
+            self.owner,
+            self.kind,
+            self.text,
+            _seconds(self.placed_from),
+            _seconds(self.placed_before),
+        )
+
+
+def _listed(values: tuple[str, ...]) -> str:
+    return msgspec.json.encode(values).decode() if values else ""
+
+
+def _seconds(at: datetime | None) -> int:
+    return 0 if at is None else epoch_seconds(at)
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """One change of many certificates: which, what is done to them, and how far it has come.
+
+    `newest` is the serial of the newest certificate that is meant: what is issued later is not. `after` is the one
+    that was done last.
+    """
+
+    id: str
+    action: str
+    filter: CertificateFilter
+    actor: str
+    created: datetime
+    newest: str
+    matched: int
+    reason: RevocationReason | None = None
+    after: str = ""
+    done: int = 0
+    skipped: int = 0
+    failed: tuple[tuple[str, str], ...] = ()
+    """Serial and reason of the first hundred that could not be changed."""
+    failures: int = 0
+    ended: datetime | None = None
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,11 @@ def key_authorization(token: str, thumbprint: str) -> str:
     return f"{token}.{thumbprint}"
 
 
+def credential_thumbprint(credential: str) -> str:
+    """What stands for the account key's thumbprint where no account is: it binds the answer to the credential."""
+    return _base64url(hashlib.sha256(f"credential:{credential}".encode("ascii")).digest())
+
+
 def http_01_path(token: str) -> str:
     """The path that http-01 asks for."""
     return HTTP_01_PREFIX + token

@@ -75,6 +75,9 @@ def everything() -> Unit:
     unit.keep_answer("c1 create-order", "k", b"a")
     unit.release("c1 create-order", "k")
     unit.put_domain(values.DOMAIN)
+    unit.not_blocked('["domain:example.org"]', NOW)
+    unit.put_document("d1", "o1", b"paper")
+    unit.tag("00", ("web",))
     unit.remove_domain("web", "example.org")
     unit.demand(values.DEMAND)
     unit.withdraw(values.DEMAND.object)
@@ -86,7 +89,9 @@ def everything() -> Unit:
     return unit
 
 
-SMALL = r"SCAN (?!CONSTANT|json_each|wanted|listed|orders USING INDEX order_open)"
+SMALL = (
+    r"SCAN (?!CONSTANT|json_each|wanted|listed|orders USING INDEX order_open|blocks USING COVERING INDEX block_subject)"
+)
 
 
 @pytest.fixture

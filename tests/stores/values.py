@@ -27,6 +27,9 @@ from policy.order import (
 )
 from policy.product import Product
 from policy.store import (
+    Block,
+    Bulk,
+    CertificateFilter,
     Demand,
     Entity,
     Pause,
@@ -167,6 +170,8 @@ def one_of_each() -> list[Entity]:
         Group("web", "acme"),
         Organisation("acme", "ACME Ltd.", "DE"),
         StoredAuthority("ca", "ca-1", b"\x30\x02", (), b"\x30\x03", 4, NOW, {"by": "ada"}),
+        Block("b1", "identity:dns:www.example.org", "revoked", "user:ada", NOW),
+        Bulk("k1", "hold", CertificateFilter(credential="c1"), "user:ada", NOW, "00", 1),
         ServiceKey("ocsp", "ca", "ocsp-1", b"\x30\x00", (b"\x30\x01",), at(days=30), NOW),
     ]
 

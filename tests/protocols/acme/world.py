@@ -25,6 +25,7 @@ from policy.account import Group, User
 from policy.approval import Approval
 from policy.authentication import Authentication
 from policy.authorizing import Authorizing
+from policy.blocking import Blocking
 from policy.catalogue import Catalogue
 from policy.credential import (
     AuthenticationMethod,
@@ -298,7 +299,7 @@ async def make_world(
         placing=Placing(store, catalogue, ca, authorizing, limiter, clock),
         fulfilment=fulfilment,
         registering=Registering(store, limiter, clock),
-        revocation=Revocation(store, ca, clock),
+        revocation=Revocation(store, ca, Blocking(store, catalogue, clock), clock),
         renewal=Renewal(store, catalogue, clock),
         publication=Publication(store, ca, service_keys, clock, PublicationSettings()),
     )
