@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ca_core.names import Identifier, common_name
 from policy.order import Step
-from policy.problems import BadCSR, Problem, RejectedIdentifier
+from policy.problems import BadCSR, Problem
 from policy.rules import Case
 
 
@@ -48,7 +48,7 @@ def requested_names(case: Case) -> Iterator[Step | Problem]:
 def named(case: Case) -> Iterator[Step | Problem]:
     """There is a name at all, where the product wants one."""
     if not case.identifiers and case.product.names.required:
-        yield RejectedIdentifier("the request names nothing: the product needs at least one subject alternative name")
+        yield BadCSR("the request names nothing: the product needs at least one subjectAltName")
 
 
 def no_authority(case: Case) -> Iterator[Step | Problem]:

@@ -7,14 +7,18 @@ templates of RFC 9908) passes through unchanged.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
 from asn1crypto import core
 
-from ca_core import oids
+from ca_core import der, oids
+from ca_core.algorithms import KEY_TYPES
+from ca_core.names import write_subject
 from policy.problems import Malformed
 from policy.product import Product
+from protocols.est.template import ExtensionTemplate, Template, read_oid, write_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +115,58 @@ _WISHES = {
 }
 
 
-def of_product(product: Product, *, linking: str | None) -> CSRAttributes:
+KEY_PARAMETERS = {oids.CURVE_P256: "ec-p256", oids.CURVE_P384: "ec-p384", oids.CURVE_P521: "ec-p521"}
+"""Curves by their identifiers: the parameter of id-ecPublicKey, and the name of the key type."""
+
+
+class Form(StrEnum):
+    """In which form CSR attributes say what a product wishes for."""
+
+    LEGACY = "legacy"
+    """Object identifiers and attributes (RFC 7030, RFC 8951)."""
+    TEMPLATE = "template"
+    """A template of the request (RFC 9908 section 3.4)."""
+    BOTH = "both"
+
+
+def of_product(product: Product, *, linking: str | None, form: Form = Form.LEGACY) -> CSRAttributes:
     """What a product wishes for: keys, signature algorithms, a subjectAltName, the link to the connection.
 
     A client that reads several key types picks one. `linking` is the attribute with the channel
     binding, as RFC 7030 section 3.5 demands of a server that insists on it.
     """
-    return _of(product.profile.key_types, product.names.required, linking)
+    legacy = _of(product.profile.key_types, product.names.required, linking)
+    if form is Form.LEGACY:
+        return legacy
+    template = Attribute(oids.CERTIFICATION_REQUEST_INFO_TEMPLATE, (_template(product),))
+    # The link to the connection has no place in a template that is the same for everybody.
+    return (*legacy, template) if form is Form.BOTH else (*((linking,) if linking else ()), template)
+
+
+def _template(product: Product) -> bytes:
+    """The template: what the product fixes, the common name where no subjectAltName is needed, the one key type."""
+    profile = product.profile
+    subject: list[tuple[str, bytes | None]] = [_attribute(pair) for pair in profile.fixed_subject]
+    if not product.names.required and "CN" not in dict(profile.fixed_subject):
+        subject.append((_attribute(("CN", "-"))[0], None))
+    known = [KEY_TYPES[name] for name in profile.key_types if name in KEY_TYPES]
+    algorithm, bits = b"", 0
+    if len(known) == 1:
+        key = known[0]
+        curve = next((oid for oid, name in KEY_PARAMETERS.items() if name == key.name), None)
+        rsa = key.oid == oids.RSA_ENCRYPTION
+        parameters = der.object_identifier(curve) if curve else der.NULL if rsa else b""
+        algorithm, bits = der.sequence(der.object_identifier(key.oid), parameters), key.bits if rsa else 0
+    extensions = (ExtensionTemplate(oids.SUBJECT_ALT_NAME),) if product.names.required else ()
+    return write_template(Template(tuple(subject), algorithm, bits, extensions))
+
+
+def _attribute(pair: tuple[str, str]) -> tuple[str, bytes]:
+    """Type and value of one attribute of a subject."""
+    (name,) = der.elements(write_subject((pair,)))
+    (encoded,) = der.elements(name, 0x31)
+    oid, value = der.elements(encoded)
+    return read_oid(oid), value
 
 
 @lru_cache(maxsize=256)

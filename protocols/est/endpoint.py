@@ -12,6 +12,8 @@ from policy.problems import Forbidden, Problem, Unauthenticated
 from policy.registration import RegistrationAuthority
 from protocols.endpoint import Services
 from protocols.est import codec, csrattrs, problems, translate
+from protocols.est.demands import NOTHING, read_demands
+from protocols.est.demands import check as check_demands
 from protocols.est.possession import check_linking, linking_attribute, read_shared_secret
 from protocols.est.settings import (
     Authentication,
@@ -63,7 +65,8 @@ class MountedEST:
         self._settings = settings
         self._key = mount.key
         self._label = mount.label
-        self._options = read_options(mount)
+        self._options = options = read_options(mount)
+        self._demands = read_demands(options.csrattrs) if options.csrattrs else NOTHING
 
     def routes(self, root: str) -> tuple[Route, ...]:
         """The operations below a path."""
@@ -87,14 +90,33 @@ class MountedEST:
         return codec.write_cacerts(certificates, request, self._options, self._settings.cacerts_cache_seconds)
 
     async def csrattrs(self, request: HTTPRequest) -> HTTPResponse:
-        """What a request should have (RFC 7030 section 4.5), by the mount's default product: to anybody."""
-        if self._options.csrattrs:
-            return codec.write_csrattrs(self._options.csrattrs, self._options)
+        """What a request should have (RFC 7030 section 4.5): to anybody by the mount's default product, to a client
+        that authenticates by the one that it would get."""
+        options = self._options
+        if options.csrattrs:
+            return codec.write_csrattrs(options.csrattrs, options)
         products = await self._ra.products(await self._ra.mount(self._key))
-        if not products:
-            return codec.write_csrattrs(None, self._options)
-        wishes = csrattrs.of_product(products[0], linking=linking_attribute(self._options))
-        return codec.write_csrattrs(csrattrs.write_csrattrs(wishes), self._options)
+        granted = await self._granted(request)
+        product = next((one for one in products if granted is None or one.name in granted), None)
+        if product is None:
+            return codec.write_csrattrs(None, options)
+        wishes = csrattrs.of_product(product, linking=linking_attribute(options), form=options.csrattrs_form)
+        return codec.write_csrattrs(csrattrs.write_csrattrs(wishes), options)
+
+    async def _granted(self, request: HTTPRequest) -> tuple[str, ...] | None:
+        """The products of whoever asks; None for nobody in particular, which a certificate alone may well be.
+
+        Raises Unauthenticated, Forbidden for a password that is wrong or of no use here.
+        """
+        claims = self._claims(request)
+        if not claims:
+            return None
+        try:
+            return (await self._principal(claims, request)).credential.products
+        except (Unauthenticated, Forbidden):
+            if isinstance(claims[0], PasswordClaim):
+                raise
+            return None
 
     # ------------------------------------------------------------- enrolment
 
@@ -139,14 +161,17 @@ class MountedEST:
         if not principal.registration_authority:
             # An RA passes on what its client signed for another connection (RFC 7030 section 3.7).
             check_linking(csr, request, options)
+        check_demands(self._demands, csr)
         return principal, csr
 
     async def _authenticate(self, request: HTTPRequest, secret: str | None) -> Principal:
-        """The credential behind everything that was shown: password, certificate, secret in the request.
+        """The credential behind everything that was shown, which has to be what the mount wants."""
+        claims = self._claims(request, secret)
+        self._check_shown(claims)
+        return await self._principal(claims, request)
 
-        All of it goes to one judgement, so that nobody adds a certificate of one owner to the password of
-        another.
-        """
+    def _claims(self, request: HTTPRequest, secret: str | None = None) -> list[Claim]:
+        """Everything that was shown: password, secret in the request, certificate."""
         password = codec.read_password(request)
         certificate = codec.read_certificate(request)
         claims: list[Claim] = []
@@ -156,7 +181,13 @@ class MountedEST:
             claims.append(codec.read_secret(secret, password))
         if certificate is not None:
             claims.append(certificate)
-        self._check_shown(claims)
+        return claims
+
+    async def _principal(self, claims: list[Claim], request: HTTPRequest) -> Principal:
+        """The credential behind all of the claims.
+
+        They go to one judgement, so that nobody adds a certificate of one owner to the password of another.
+        """
         principal = await self._ra.authenticate(self._key, claims, request.peer.address)
         request.event["credential"] = principal.credential.id
         return principal

@@ -14,6 +14,7 @@ from policy.mount import Mount
 from policy.problems import Malformed
 from protocols.endpoint import CredentialField
 from protocols.est import csrattrs
+from protocols.est.demands import read_demands
 
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
 SecondsOrZero = Annotated[int, msgspec.Meta(ge=0)]
@@ -108,6 +109,7 @@ class MountOptions:
     """Characters in a line of an answer: 0 (one line), 64 or 76."""
     content_transfer_encoding: bool = True
     """Whether answers carry the Content-Transfer-Encoding of RFC 7030; RFC 8951 section 3 drops it."""
+    csrattrs_form: csrattrs.Form = csrattrs.Form.BOTH
     csrattrs: bytes = b""
     """DER of a CsrAttrs to serve instead of the one made from the product."""
 
@@ -118,6 +120,7 @@ _CHOICES: dict[str, type[StrEnum]] = {
     "challenge_password": ChallengePassword,
     "reenroll": Reenroll,
     "change_subject_name": ChangeSubjectName,
+    "csrattrs_form": csrattrs.Form,
 }
 _WRAPS = (0, 64, 76)
 
@@ -164,7 +167,7 @@ def _read(name: str, value: Any) -> Any:
 def _read_csrattrs(value: Any) -> bytes:
     try:
         der = b64decode(value, validate=True)
-        csrattrs.read_csrattrs(der)
+        read_demands(der)
     except (Malformed, TypeError, ValueError) as exc:
         raise ValueError("csrattrs is not the base64 of a CsrAttrs (RFC 8951 section 4)") from exc
     return der
