@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from policy.problems import BadAlgorithm, BadPublicKey, Internal, Malformed, Unauthenticated
-from protocols.acme import base64url
+from protocols import base64url
 
 ALGORITHMS = ("ES256", "ES384", "ES512", "EdDSA", "RS256")
 """What is accepted of request signatures: RFC 8555 section 6.2 demands ES256 and suggests EdDSA."""

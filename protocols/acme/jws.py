@@ -17,7 +17,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from policy.problems import BadAlgorithm, Malformed, Unauthenticated
 from policy.sealing import Secret
-from protocols.acme import base64url
+from protocols import base64url
 from protocols.acme.jwk import ALGORITHMS, SigningKey, read_jwk
 
 MAC_ALGORITHMS = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}

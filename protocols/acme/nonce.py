@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from policy.problems import Malformed, Replayed
-from protocols.acme import base64url
+from protocols import base64url
 
 _PURPOSE = [b"acme nonce"]
 _NUMBER_BYTES = 8

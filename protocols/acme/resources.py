@@ -25,7 +25,8 @@ from policy.problems import (
     UnsupportedIdentifier,
 )
 from policy.registration import KeyHolder
-from protocols.acme import base64url, messages
+from protocols import base64url
+from protocols.acme import messages
 from protocols.acme.door import Door, Header, Signed, id_of, link, retry_after
 from protocols.acme.renewal import replaced_certid, replaced_serial
 from protocols.http import HTTPResponse

@@ -14,7 +14,7 @@ from policy.prevalidation import Prevalidation
 from policy.problems import Malformed, OrderConflict, UnknownCertificate, UnknownProduct
 from policy.product import ProductState, Selector
 from policy.store import AUDIT, CREDENTIAL
-from protocols.acme.renewal import write_certid
+from protocols.renewalinfo import write_certid
 from tests.protocols.acme.client import Answer, Client, b64, make_csr, unb64
 from tests.protocols.acme.world import EAB_KEY, NOON, World
 

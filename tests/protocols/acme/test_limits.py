@@ -14,8 +14,8 @@ from ca_core.keystores.software import SoftwareKeyStore
 from gateway.config.schema import LimitsSettings
 from policy.limits import Limit
 from policy.store import AUDIT
-from protocols.acme.renewal import write_certid
 from protocols.acme.settings import ACMESettings
+from protocols.renewalinfo import write_certid
 from tests.protocols.acme.client import Answer, Client, b64, make_csr
 from tests.protocols.acme.world import World, make_world
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from policy.problems import Malformed, Replayed
 from policy.replay import NonceWindow
-from protocols.acme import base64url
+from protocols import base64url
 from protocols.acme.nonce import NonceSeal
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.problems import Malformed, Problem
-from protocols.acme import renewal
+from protocols import renewalinfo
 from tests.protocols.acme.client import Answer, Client, b64, make_csr
 from tests.protocols.acme.world import World
 
@@ -19,28 +19,28 @@ from tests.protocols.acme.world import World
 def test_the_example_of_the_standard() -> None:
     """RFC 9773 section 4.1: its certificate identifier; 0x87654321 needs a zero octet in DER."""
     certid = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
-    issuer, serial = renewal.read_certid(certid)
+    issuer, serial = renewalinfo.read_certid(certid)
     assert issuer == "69885b6b87464041e1b37b847ba0ae2cde01c8d4"
     assert int(serial, 16) == 0x87654321
     assert len(serial) == 40
-    assert renewal.write_certid(issuer, serial) == certid
+    assert renewalinfo.write_certid(issuer, serial) == certid
 
 
 @given(st.binary(min_size=1, max_size=64), st.integers(0, 2**159 - 1))
 def test_identifiers_are_read_as_they_are_written(issuer: bytes, serial: int) -> None:
     """decode(encode(x)) = x."""
-    written = renewal.write_certid(issuer.hex(), f"{serial:040x}")
-    assert renewal.read_certid(written) == (issuer.hex(), f"{serial:040x}")
+    written = renewalinfo.write_certid(issuer.hex(), f"{serial:040x}")
+    assert renewalinfo.read_certid(written) == (issuer.hex(), f"{serial:040x}")
 
 
 @given(st.text("AQab-_.=/ ", max_size=30))
 def test_any_text_is_an_identifier_or_malformed(text: str) -> None:
     """And what is read is the one spelling of it."""
     try:
-        found = renewal.read_certid(text)
+        found = renewalinfo.read_certid(text)
     except Problem:
         return
-    assert renewal.write_certid(*found) == text
+    assert renewalinfo.write_certid(*found) == text
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_any_text_is_an_identifier_or_malformed(text: str) -> None:
 def test_other_texts_are_malformed(certid: str) -> None:
     """RFC 9773 section 4.1: negative serial numbers and superfluous zeros too."""
     with pytest.raises(Malformed):
-        renewal.read_certid(certid)
+        renewalinfo.read_certid(certid)
 
 
 def certid_of(certificate: x509.Certificate) -> str:
