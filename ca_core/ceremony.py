@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
+from cryptography import x509
+
 from ca_core import der
 from ca_core.algorithms import KEY_TYPES, SignatureAlgorithm
 from ca_core.authority import check_lints, new_serial
@@ -21,7 +23,7 @@ from ca_core.issuance import IssuanceRequest, IssuedCertificate
 from ca_core.issuer import Issuer
 from ca_core.keys import KeyStore, Signer, key_identifier
 from ca_core.ledger import serial_hex
-from ca_core.names import Identifier, Subject, subject_text, write_subject
+from ca_core.names import Identifier, Subject, read_subject, subject_text, write_subject
 from ca_core.profile import DAY_SECONDS, CertificateProfile
 from ca_core.template import settle, to_be_signed
 
@@ -144,6 +146,33 @@ async def certify_issuing(
     issued = await _certify(request, root.facts, root.signer, root, clock(), random)
     transcript = _transcript("certify issuing CA", issued, root.facts.name_der, root.signer.algorithm)
     return CreatedCA(issued.der, signer, transcript)
+
+
+async def cross_certify(
+    issuer: Issuer,
+    clock: Clock,
+    root: Issuer,
+    *,
+    random: Callable[[int], bytes] = os.urandom,
+) -> CreatedCA:
+    """Have another root certify name and key of a CA, for as long as both last and with the CA's path length.
+
+    Of a root and its successor these are OldWithNew and NewWithOld (RFC 4210 section 4.4).
+    """
+    remaining = min(issuer.not_after, root.not_after) - clock() + timedelta(seconds=1)
+    constraints = issuer.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    profile = replace(
+        ISSUING_PROFILE,
+        name="cross",
+        path_length=constraints.path_length,
+        fixed_subject=read_subject(issuer.certificate.subject),
+        validity_seconds=int(remaining.total_seconds()),
+        crl_distribution=True,
+    )
+    request = IssuanceRequest(root.name, profile, issuer.signer.spki, issuer.signer.key_type, (), ())
+    issued = await _certify(request, root.facts, root.signer, root, clock(), random)
+    transcript = _transcript("cross-certify CA", issued, root.facts.name_der, root.signer.algorithm)
+    return CreatedCA(issued.der, issuer.signer, transcript)
 
 
 async def issue_service_certificate(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 
-from ca_core.ceremony import CreatedCA, create_issuing, create_root
+from ca_core.ceremony import CreatedCA, create_issuing, create_root, cross_certify
 from ca_core.clock import Clock
 from ca_core.issuer import Issuer
 from ca_core.keys import KeyExists, KeyStore
@@ -68,6 +68,21 @@ class Authorities:
         except Conflict as conflict:
             raise OrderConflict(f'the CA "{name}" was changed at the same time') from conflict
         return changed
+
+    async def cross_certify(self, name: str, root: str, actor: str) -> StoredAuthority:
+        """Have another root of ours certify this CA, and offer the chain that comes of it.
+
+        For a root and its successor, done both ways, these are the certificates of a key update (RFC 4210 section
+        4.4). Raises Malformed, OrderConflict.
+        """
+        loaded = await self.load()
+        issuer, above = loaded.get(name), loaded.get(root)
+        if issuer is None:
+            raise Malformed(f'there is no CA "{name}"')
+        if above is None or above.root_der != above.certificate_der or above is issuer:
+            raise Malformed(f'there is no other root CA "{root}"')
+        created = await _said(cross_certify(issuer, self._clock, above))
+        return await self.add_chain(name, (created.certificate_der,), actor)
 
     async def make_root(
         self, name: str, subject: Subject, key_type: str, validity: timedelta, actor: str

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import structlog
+from cryptography.x509 import load_der_x509_certificate
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
@@ -180,6 +182,33 @@ class Publication:
             raise UnknownCertificate("there is no such CA")
         return issuer.certificate_der
 
+    def ca_certificates(self, name: str) -> tuple[bytes, ...]:
+        """DER of a CA's certificate, its intermediates and its root, in this order; then what a key update brings.
+
+        That is what other CAs have certified this key or its root with, and roots of the same name with theirs: for as
+        long as they last, clients of the old root find the new one and the other way round (RFC 7030 section 4.1.3,
+        OldWithNew and NewWithOld). Raises Unavailable for a CA that is not in service.
+        """
+        issuer = self._ca.issuer(name)
+        own = (*issuer.chain_der, *((issuer.root_der,) if issuer.root_der else ()))
+        further = [der for chain in issuer.alternates_der for der in chain]
+        roots = [one for one in self._ca.issuers.values() if is_root(one)]
+        named = {one.facts.name_der for one in roots if one.certificate_der == issuer.root_der}
+        for root in roots:
+            if root.facts.name_der in named:
+                further += [root.certificate_der, *(der for chain in root.alternates_der for der in chain)]
+        now = self._clock()
+        return tuple(dict.fromkeys((*own, *(der for der in further if _lasts(der, now)))))
+
+    async def crls(self, name: str) -> tuple[bytes, ...]:
+        """DER of the current CRLs of a CA, shard by shard, and of the CAs of ours above it. Raises Unavailable."""
+        issuer = self._ca.issuer(name)
+        above = (*issuer.chain_der, issuer.root_der)
+        found = [issuer, *(one for one in self._ca.issuers.values() if one.certificate_der in above)]
+        return tuple(
+            [(await self.crl(one.id, shard)).der for one in dict.fromkeys(found) for shard in range(one.shards)]
+        )
+
     # ----------------------------------------------------------------- OCSP
 
     async def ocsp(self, request: bytes) -> OCSPAnswer:
@@ -243,6 +272,15 @@ class Publication:
 def is_root(issuer: Issuer) -> bool:
     """Whether this issuer is its own trust anchor, so that it issues CA certificates only."""
     return issuer.root_der == issuer.certificate_der
+
+
+@lru_cache(maxsize=256)
+def _end(der: bytes) -> datetime:
+    return load_der_x509_certificate(der).not_valid_after_utc
+
+
+def _lasts(der: bytes, now: datetime) -> bool:
+    return now <= _end(der)
 
 
 def _is_over(issuer: Issuer, now: datetime) -> bool:

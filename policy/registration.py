@@ -130,9 +130,9 @@ class RegistrationAuthority:
         return tuple(found)
 
     async def ca_certificates(self, mount: Mount) -> tuple[bytes, ...]:
-        """DER of the issuing CA's certificate, its intermediates and the root, in this order."""
-        issuer = self._parts.ca.issuer(mount.issuer)
-        return (*issuer.chain_der, *((issuer.root_der,) if issuer.root_der else ()))
+        """DER of the issuing CA's certificate, its intermediates and the root, in this order; then, while keys are
+        updated, what links old and new (see Publication.ca_certificates)."""
+        return self._parts.publication.ca_certificates(mount.issuer)
 
     @property
     def configuration_epoch(self) -> int:
@@ -383,6 +383,10 @@ class RegistrationAuthority:
     async def crl(self, issuer_id: str, shard: int) -> PublishedCRL:
         """The current CRL of a shard. Raises UnknownCertificate when there is no such issuer or shard."""
         return await self._parts.publication.crl(issuer_id, shard)
+
+    async def crls(self, mount: Mount) -> tuple[bytes, ...]:
+        """DER of every current CRL of the mount's issuing CA and of those above it."""
+        return await self._parts.publication.crls(mount.issuer)
 
     async def ocsp(self, request: bytes) -> OCSPAnswer:
         """The answer to an OCSP request; an error of the protocol is an answer too. Never raises a Problem."""

@@ -33,7 +33,9 @@ def add(commands: Actions) -> None:
     json_option(one)
     one = verb(actions, "chain", chain, "offer another chain, as of a CA that another root has cross-certified")
     one.add_argument("name")
-    one.add_argument("--file", "-f", required=True, metavar="FILE", help="PEM, from this CA up, without the root")
+    way = one.add_mutually_exclusive_group(required=True)
+    way.add_argument("--file", "-f", metavar="FILE", help="PEM, from this CA up, without the root")
+    way.add_argument("--by", metavar="ROOT", help="have this root of ours certify the CA, as in a key update")
     json_option(one)
     one = verb(actions, "crl", crl, "sign and publish CRLs now")
     one.add_argument("name", nargs="?", help="of this CA; default: of all")
@@ -138,12 +140,12 @@ def create(options: argparse.Namespace) -> int:
 
 def chain(options: argparse.Namespace) -> int:
     """certgate ca chain"""
-    try:
-        text = Path(options.file).read_text()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise CommandFailed(f"{options.file} cannot be read: {fault}", USAGE) from fault
+    text = _read(options.file) if options.file else ""
     with conversation(options) as talk:
-        made = talk.ask("ca.add-chain", name=options.name, chain=text)
+        if options.by:
+            made = talk.ask("ca.cross-certify", name=options.name, root=options.by)
+        else:
+            made = talk.ask("ca.add-chain", name=options.name, chain=text)
         if options.json:
             print_json(made)
             return OK
@@ -151,6 +153,13 @@ def chain(options: argparse.Namespace) -> int:
         if talk.running:
             print(f"Restart the server: {made['note']}.")
     return OK
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise CommandFailed(f"{file} cannot be read: {fault}", USAGE) from fault
 
 
 def crl(options: argparse.Namespace) -> int:

@@ -112,6 +112,12 @@ async def ca_add_chain(core: Core, *, name: str, chain: str, actor: str) -> dict
     return {**_authority_value(core, made), "note": RESTART_CHAIN}
 
 
+async def ca_cross_certify(core: Core, *, name: str, root: str, actor: str) -> dict[str, Any]:
+    """Have another root of ours certify a CA, and offer that chain. Raises Malformed, OrderConflict."""
+    made = await core.authorities.cross_certify(name, root, actor)
+    return {**_authority_value(core, made), "note": RESTART_CHAIN}
+
+
 def _subject(pairs: list[list[str]]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in pairs)
 
@@ -258,6 +264,7 @@ COMMANDS: dict[str, Command] = {
     "ca.create-issuing": ca_create_issuing,
     "ca.crl": ca_crl,
     "ca.add-chain": ca_add_chain,
+    "ca.cross-certify": ca_cross_certify,
     "db.status": db_status,
     "db.check": db_check,
     "db.backup": db_backup,

@@ -9,14 +9,17 @@ from functools import lru_cache
 from ca_core.csr import CertificationRequest, read_csr, read_pem_or_der
 from policy.credential import CertificateClaim, PasswordClaim
 from policy.problems import Malformed, Unauthenticated, UnsupportedMedia
+from policy.registration import RenewalWindow
 from policy.sealing import Secret
-from protocols.cms.signed import certs_only
+from protocols.cms.signed import certs_only, crls_only
 from protocols.est.settings import MountOptions
 from protocols.http import HTTPRequest, HTTPResponse
+from protocols.renewalinfo import write_window
 
 PKCS10 = "application/pkcs10"
 PKCS7 = "application/pkcs7-mime"
 CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
+CRLS_ONLY = "application/pkcs7-mime; smime-type=crls-only"
 CSRATTRS = "application/csrattrs"
 
 _SPACE = b" \t\r\n\v\f"
@@ -148,6 +151,18 @@ def _has(field: str | None, tag: str) -> bool:
     if field is None:
         return False
     return any(one.strip().removeprefix("W/") in (tag, "*") for one in field.split(","))
+
+
+def write_crls(crls: tuple[bytes, ...], options: MountOptions) -> HTTPResponse:
+    """200 with certificate revocation lists (RFC 8295 section 2.4)."""
+    return _write(crls_only(crls), CRLS_ONLY, options, (("Cache-Control", "no-cache"),))
+
+
+def write_renewal_info(window: RenewalWindow, max_age: int) -> HTTPResponse:
+    """200 with the window in which to renew, in JSON (RFC 9773 section 4.2)."""
+    fresh = min(window.retry_after, max_age)
+    headers = (("Retry-After", str(window.retry_after)), ("Cache-Control", f"public, max-age={fresh}"))
+    return HTTPResponse(200, write_window(window), "application/json", headers)
 
 
 def write_csrattrs(der: bytes | None, options: MountOptions) -> HTTPResponse:

@@ -24,6 +24,7 @@ from protocols.est.settings import (
     read_options,
 )
 from protocols.http import HTTPRequest, HTTPResponse, Route
+from protocols.renewalinfo import read_certid
 
 ROOT = "/.well-known/est"
 DEFAULT_LABEL = "default"
@@ -75,6 +76,8 @@ class MountedEST:
         return (
             Route(("GET",), f"{root}/cacerts", "cacerts", self.cacerts),
             Route(("GET",), f"{root}/csrattrs", "csrattrs", self.csrattrs),
+            Route(("GET",), f"{root}/crls", "crls", self.crls),
+            Route(("GET",), f"{root}/renewal-info/{{certid}}", "renewal-info", self.renewal_info),
             Route(("POST",), f"{root}/simpleenroll", "simpleenroll", self.simpleenroll),
             Route(("POST",), f"{root}/simplereenroll", "simplereenroll", self.simplereenroll),
             Route(("POST",), f"{root}/serverkeygen", "serverkeygen", serverkeygen),
@@ -88,6 +91,16 @@ class MountedEST:
         mount = await self._ra.mount(self._key)
         certificates = await self._ra.ca_certificates(mount)
         return codec.write_cacerts(certificates, request, self._options, self._settings.cacerts_cache_seconds)
+
+    async def crls(self, request: HTTPRequest) -> HTTPResponse:
+        """The CRLs of the issuing CA and those above it (RFC 8295 section 2.4): to anybody."""
+        return codec.write_crls(await self._ra.crls(await self._ra.mount(self._key)), self._options)
+
+    async def renewal_info(self, request: HTTPRequest) -> HTTPResponse:
+        """When to renew a certificate, as ACME says it (RFC 9773 section 4): to anybody who knows the certificate."""
+        issuer_id, serial = read_certid(request.parameters["certid"])
+        window = await self._ra.renewal_window(issuer_id, serial)
+        return codec.write_renewal_info(window, self._settings.renewal_cache_seconds)
 
     async def csrattrs(self, request: HTTPRequest) -> HTTPResponse:
         """What a request should have (RFC 7030 section 4.5): to anybody by the mount's default product, to a client

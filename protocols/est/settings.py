@@ -25,6 +25,7 @@ Realm = Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[ !#-\[\]-~]*$")]
 RESERVED_LABELS = frozenset(
     (
         *("cacerts", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen", "csrattrs"),
+        "renewal-info",
         *("pal", "eecerts", "crls", "arls", "symmetrickeys", "firmware", "tamp"),
     )
 )
@@ -44,6 +45,10 @@ class ESTSettings:
     )
     order_retry_after_seconds: Seconds = field(
         default=5, metadata={"help": "Retry-After of an order that is being validated or signed."}
+    )
+    renewal_cache_seconds: Seconds = field(
+        default=300,
+        metadata={"help": "Longest time for which caches may keep renewal-info."},
     )
     cacerts_cache_seconds: SecondsOrZero = field(
         default=3600,

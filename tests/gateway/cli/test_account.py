@@ -99,3 +99,14 @@ def test_another_chain(served: Served, online: Line, tmp_path: Path) -> None:
     file.write_text("nothing")
     assert "PEM" in online("ca", "chain", "issuing", "-f", str(file)).err
     assert online("ca", "chain", "issuing", "-f", str(tmp_path / "none")).status == 2
+
+
+def test_a_root_certifies_another(online: Line) -> None:
+    """The two steps of a key update that need both keys; neither --file nor --by, or both, is a mistake."""
+    assert online("ca", "create", "root-2", "--subject", "CN=Test Root").status == 0
+    said = online("ca", "chain", "root", "--by", "root-2")
+    assert "2 chains" in said.out, said.err
+    assert "Restart the server" in said.out
+    assert online("ca", "chain", "root", "--by", "root").status == 1
+    for words in ((), ("--by", "root-2", "--file", "x.pem")):
+        assert online("ca", "chain", "root", *words).status == 2

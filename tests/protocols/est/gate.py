@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -39,7 +39,9 @@ class Gate:
         )
         endpoint = ESTEndpoint(services)
         mounts = [await core.ra.mount(key) for key in ("est/default", *self.labels)]
-        (route,) = [one for one in endpoint.routes(tuple(mounts)) if one.path == request.path]
+        (route,) = [one for one in endpoint.routes(tuple(mounts)) if _leads(one.path, request.path)]
+        if route.path != request.path:
+            request = replace(request, parameters={"certid": request.path.rpartition("/")[2]})
         return await dispatch(route.operation, endpoint.say, request)
 
     async def mount(self, label: str = "default", products: tuple[str, ...] = ("device",), **options: object) -> None:
@@ -52,6 +54,9 @@ class Gate:
     async def credential(self, product: str = "device", **more: object) -> CreatedCredential:
         return await self.house.credential("est", product, **more)
 
+    def basic(self, shown: CreatedCredential) -> dict[str, str]:
+        return basic(shown.credential.identifier, shown.secret or "")
+
     async def enrol(self, shown: CreatedCredential, csr: bytes | None = None) -> HTTPResponse:
         assert shown.secret is not None
         headers = basic(shown.credential.identifier, shown.secret)
@@ -60,6 +65,10 @@ class Gate:
     async def reenrol(self, certificate: x509.Certificate, csr: bytes) -> HTTPResponse:
         der = certificate.public_bytes(Encoding.DER)
         return await self(post("simplereenroll", b64encode(csr), certificate=der))
+
+
+def _leads(pattern: str, path: str) -> bool:
+    return pattern == path or (pattern.endswith("{certid}") and path.startswith(pattern.removesuffix("{certid}")))
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:

@@ -9,6 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.routing import Door as RoutedDoor
+from gateway.routing import RouteTable
 from policy.order import OrderKind, OrderStatus
 from policy.problems import Internal, RateLimited, RejectedIdentifier, Unavailable
 from protocols import est
@@ -59,6 +61,7 @@ def test_every_mount_is_served_under_its_label_and_default_without_one(make_door
     """RFC 7030 section 3.2.2: the label is optional; here it may be left out for "default"."""
     door = make_door("default", "factory")
     operations = {"cacerts", "csrattrs", "simpleenroll", "simplereenroll", "serverkeygen", "fullcmc"}
+    operations |= {"crls", "renewal-info/{certid}"}
     assert set(door.routes) == {
         f"{ROOT}/{label}{operation}" for label in ("", "default/", "factory/") for operation in operations
     }
@@ -76,7 +79,43 @@ async def test_a_label_leads_to_its_own_mount(make_door: MakeDoor) -> None:
     assert [order.mount for order in door.ra.orders.values()] == ["est/factory"]
 
 
-@pytest.mark.parametrize("label", ["cacerts", "simpleenroll", "crls"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/.well-known/est/cacerts/",
+        "/.well-known/est//cacerts",
+        "//.well-known/est/cacerts",
+        "/.well-known/est/default//cacerts",
+        "/.well-known/est/default%2fcacerts",
+        "/.well-known/est/default%2Fcacerts",
+        "/.well-known/est/%64efault/cacerts",
+        "/.well-known/est/%63acerts",
+        "/.well-known/est/default/../cacerts",
+        "/.well-known/est/factory/../default/cacerts",
+        "/.well-known/est/factory/./cacerts",
+        "/.well-known/est/DEFAULT/cacerts",
+        "/.well-known/est/Cacerts",
+        "/.well-known/est/default/default/cacerts",
+        "/.well-known/est/cacerts/cacerts",
+        "/.well-known/est/unknown/cacerts",
+        "/.well-known/est/default",
+        "/.well-known/est/",
+        "/.well-known/est",
+        "/.well-known/EST/cacerts",
+        "/.well-known/est/cacerts;v=1",
+        "/.well-known/est/renewal-info",
+        "/.well-known/est/default/renewal-info/a/b",
+    ],
+)
+def test_only_the_exact_path_leads_anywhere(make_door: MakeDoor, path: str) -> None:
+    """T20, E1: paths are compared as they were sent; nothing is decoded, folded or resolved first."""
+    door = make_door("default", "factory")
+    table = RouteTable([RoutedDoor("est", door.endpoint.say, tuple(door.routes.values()))])
+    assert table.find("/.well-known/est/default/cacerts").resource is not None
+    assert table.find(path).resource is None
+
+
+@pytest.mark.parametrize("label", ["cacerts", "simpleenroll", "crls", "renewal-info"])
 def test_the_name_of_an_operation_is_no_label(make_door: MakeDoor, label: str) -> None:
     """RFC 7030 section 3.2.2: otherwise one path had two meanings."""
     with pytest.raises(ValueError, match="name of an EST operation"):
@@ -307,7 +346,10 @@ async def test_csrattrs_may_be_the_operators_own(make_door: MakeDoor) -> None:
 def test_routes_have_the_methods_of_the_standard(door: Door) -> None:
     """RFC 7030 section 3.2.2: GET for what is read, POST for what enrols; over TLS only."""
     routes: dict[str, Route] = door.routes
-    assert {route.name for route in routes.values() if route.methods == ("GET",)} == {"cacerts", "csrattrs"}
+    assert {route.name for route in routes.values() if route.methods == ("GET",)} == {
+        *("cacerts", "csrattrs"),
+        *("crls", "renewal-info"),
+    }
     assert {route.transport.value for route in routes.values()} == {"tls"}
 
 
