@@ -21,6 +21,7 @@ from gateway.masterkey import master_key
 from gateway.perspectives.remote import Connections
 from gateway.store import SQLiteStore, open_store
 from gateway.validators.assembly import validation_parts
+from policy import tokens
 from policy.administration import Administration
 from policy.admission import Admission
 from policy.approval import Approval
@@ -35,6 +36,7 @@ from policy.fulfilment import Fulfilment
 from policy.idempotency import Idempotency
 from policy.inventory import Inventory
 from policy.limits import Limit, Limits
+from policy.oauth import OAuthClients
 from policy.ordering import Ordering
 from policy.placing import Placing
 from policy.prevalidation import Prevalidation
@@ -55,6 +57,7 @@ from protocols import available
 
 CHECKPOINT_LABEL = "audit-checkpoint"
 CHECKPOINT_KEY_TYPE = "ed25519"
+TOKEN_LABEL = "access-token"  # noqa: S105 - the label of a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,10 @@ async def put_together(
     ca = CertificateAuthority(await authorities.load(), clock)
     catalogue = Catalogue(store)
     limits = Limits(_limits(config.limits), time.monotonic)
+    signer = await _own_key(keystore, TOKEN_LABEL, tokens.KEY_TYPE)
+    base_url = config.server.base_url
+    access_tokens = tokens.Tokens(store, signer, base_url, f"{base_url}/api/v1", clock)
+    clients = OAuthClients(store, catalogue, sealing, access_tokens, clock)
     proving = validation_parts(config.validation)
     validating = Validating(
         store,
@@ -159,7 +166,7 @@ async def put_together(
         clock=clock,
         limits=limits,
         refusals=Refusals(store, limits, clock),
-        authentication=Authentication(store, catalogue, sealing, clock),
+        authentication=Authentication(store, catalogue, sealing, clock, clients),
         authorizing=authorizing,
         placing=Placing(store, catalogue, ca, authorizing, limits, clock),
         fulfilment=fulfilment,
@@ -204,17 +211,18 @@ async def put_together(
         registering=parts.registering,
         renewal=parts.renewal,
         domains=Prevalidation(store, clock),
-        sealer=Sealer(store, await _checkpoint_key(keystore), clock),
+        sealer=Sealer(store, await _own_key(keystore, CHECKPOINT_LABEL, CHECKPOINT_KEY_TYPE), clock),
         service_keys=service_keys,
-        admission=Admission(catalogue, limits, sealing, Idempotency(store, sealing, clock)),
+        admission=Admission(catalogue, limits, sealing, Idempotency(store, sealing, clock), access_tokens, clients),
         perspectives=proving.connections,
     )
 
 
-async def _checkpoint_key(keystore: SoftwareKeyStore) -> Signer:
-    if CHECKPOINT_LABEL in keystore.labels():
-        return await keystore.load(CHECKPOINT_LABEL)
-    return await keystore.create(CHECKPOINT_LABEL, CHECKPOINT_KEY_TYPE)
+async def _own_key(keystore: SoftwareKeyStore, label: str, key_type: str) -> Signer:
+    """A key of the service that needs no certificate; made when it is not there."""
+    if label in keystore.labels():
+        return await keystore.load(label)
+    return await keystore.create(label, key_type)
 
 
 def _limits(settings: LimitsSettings) -> dict[str, Limit]:

@@ -82,6 +82,9 @@ async def _furnish(core: Core, config: Config) -> dict[str, Any]:
     acme = await _credential(core, CredentialType.ACME, "quickstart-acme", "tls-server")
     est = await _credential(core, CredentialType.EST, "quickstart-est", "device")
     rest = await _credential(core, CredentialType.REST, "quickstart-rest", "tls-server", user=ADMINISTRATOR)
+    oauth = await _credential(
+        core, CredentialType.REST, "quickstart-oauth", "tls-server", AuthenticationMethod.OAUTH, user=ADMINISTRATOR
+    )
     await _credential(core, CredentialType.ACME, "quickstart-acme-open", "tls-server-open", AuthenticationMethod.NONE)
     opened = await admin.credential("quickstart-acme-open")
     await admin.apply_mount(Mount("acme", "open", ("tls-server-open",), ISSUING, open_credential=opened.id), ACTOR)
@@ -106,7 +109,13 @@ async def _furnish(core: Core, config: Config) -> dict[str, Any]:
             "username": est[0],
             "password": est[1],
         },
-        "rest": {"url": f"{server.base_url}/api/v1", "access_key": rest[1]},
+        "rest": {
+            "url": f"{server.base_url}/api/v1",
+            "access_key": rest[1],
+            "token_url": f"{server.base_url}/oauth/token",
+            "client_id": oauth[0],
+            "client_secret": oauth[1],
+        },
     }
 
 

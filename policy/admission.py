@@ -6,8 +6,10 @@ from policy.catalogue import Catalogue
 from policy.credential import Principal
 from policy.idempotency import Idempotency
 from policy.limits import Allowance, Limits
+from policy.oauth import OAuthClients
 from policy.permission import Grant, grant_of
 from policy.sealing import Sealing
+from policy.tokens import Tokens
 
 LIMIT = "requests_per_credential"
 
@@ -15,10 +17,20 @@ LIMIT = "requests_per_credential"
 class Admission:
     """Permissions, request limits and idempotency of the API's callers."""
 
-    def __init__(self, catalogue: Catalogue, limits: Limits, sealing: Sealing, idempotency: Idempotency) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        limits: Limits,
+        sealing: Sealing,
+        idempotency: Idempotency,
+        tokens: Tokens,
+        clients: OAuthClients,
+    ) -> None:
         self._catalogue = catalogue
         self._limits = limits
         self.idempotency = idempotency
+        self.tokens = tokens
+        self.clients = clients
         self.cursor_key = sealing.key("cursor")
         """Signs the cursors of pages; the same on every server of one store."""
 
@@ -26,8 +38,12 @@ class Admission:
         """What a principal may do: what its user's roles permit, within the credential's scopes and group."""
         credential = principal.credential
         user = await self._catalogue.user(credential.user)
-        scopes = tuple(credential.options.get("scopes", ()))
-        return grant_of(user.roles if user is not None else (), frozenset({credential.group}), scopes)
+        grant = grant_of(
+            user.roles if user is not None else (),
+            frozenset({credential.group}),
+            tuple(credential.options.get("scopes", ())),
+        )
+        return grant.narrowed(principal.scopes or ())
 
     def count(self, principal: Principal) -> Allowance | None:
         """Count a request of this credential. Raises RateLimited; None when there is no such limit."""

@@ -19,18 +19,18 @@ from cryptography.x509 import ExtendedKeyUsage, ExtensionNotFound, ObjectIdentif
 
 from ca_core import oids
 from ca_core.clock import Clock
-from ca_core.ledger import serial_hex
-from ca_core.status import CertificateState
-from ca_core.trust import PathError, TrustAnchors
 from policy.account import Account, AccountStatus
 from policy.catalogue import Catalogue
 from policy.credential import (
     AccessKeyClaim,
     AccountClaim,
+    AssertionClaim,
     AuthenticationMethod,
     BindingClaim,
     CertificateClaim,
     Claim,
+    ClientCertificateClaim,
+    ClientSecretClaim,
     Credential,
     CredentialState,
     CredentialType,
@@ -40,11 +40,14 @@ from policy.credential import (
     Requester,
     SecretForm,
     StoredSecret,
+    TokenClaim,
 )
 from policy.mount import Mount
+from policy.oauth import OAuthClients
+from policy.peer import anchors_of, own
 from policy.problems import AccountBindingRequired, Forbidden, Problem, Unauthenticated
 from policy.sealing import Sealing, Secret, fingerprint
-from policy.store import CERTIFICATE, CERTIFICATE_STATUS, Store
+from policy.store import Store
 
 _SAID = {
     CredentialState.PENDING: "is not valid yet",
@@ -63,11 +66,20 @@ ARGON2_AT_ONCE = 2
 class Authentication:
     """Decides what claims prove at a mount."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, sealing: Sealing, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        sealing: Sealing,
+        clock: Clock,
+        clients: OAuthClients | None = None,
+    ) -> None:
+        """`clients` proves OAuth clients and tokens; without it there are none."""
         self._store = store
         self._catalogue = catalogue
         self._sealing = sealing
         self._clock = clock
+        self._clients = clients
         self._hasher = argon2.PasswordHasher()
         self._slow = asyncio.Semaphore(ARGON2_AT_ONCE)
         self._nobody = sealing.hash(Secret(b"nobody"))
@@ -145,6 +157,10 @@ class Authentication:
                 return await self._access_key(mount, claim, address)
             case OpenClaim():
                 return await self._open(mount, address)
+            case ClientSecretClaim() | AssertionClaim() | ClientCertificateClaim() | TokenClaim():
+                if self._clients is None:
+                    raise Unauthenticated("there are no OAuth clients here")
+                return await self._clients.principal(mount, claim, address)
 
     async def _account(self, mount: Mount, account: Account, address: str) -> Principal:
         if account.mount != mount.key:
@@ -226,11 +242,8 @@ class Authentication:
 
     async def _certificate(self, mount: Mount, claim: CertificateClaim, address: str) -> Principal:
         digest = fingerprint(claim.certificate)
-        found = await self._store.one(CERTIFICATE, _serial(claim.certificate))
-        # All its bytes count: a certificate of somebody else's may have a serial of ours.
-        if found is not None and found[1] == claim.certificate:
-            stored, der = found
-            await self._check_own(stored.serial, stored.not_after)
+        stored, der = await own(self._store, claim.certificate, self._clock()), claim.certificate
+        if stored is not None:
             credential = await self._catalogue.credential(stored.credential)
             if credential is None:
                 raise Unauthenticated("the client certificate belongs to no credential")
@@ -250,28 +263,14 @@ class Authentication:
         requester = Requester("certificate", f"sha256:{digest}")
         return Principal(credential, requester, mount.key, address, certificate_der=claim.certificate)
 
-    async def _check_own(self, serial: str, not_after: object) -> None:
-        """A certificate of ours counts while it is valid: neither expired nor revoked, on hold or unconfirmed."""
-        status = await self._store.one(CERTIFICATE_STATUS, serial)
-        if status is None or status.state is not CertificateState.VALID:
-            said = status.state.replace("_", " ") if status else "unknown"
-            raise Forbidden(f"the client certificate is {said}", certificate=serial)
-        if status.not_after < self._clock():
-            raise Forbidden("the client certificate has expired", certificate=serial)
-
     async def _foreign(self, mount: Mount, claim: CertificateClaim, digest: str) -> Credential:
         """The credential of a certificate that is not ours: named by its own digest, or by its anchor's.
 
         An anchor of the mount stands for every device of one maker (RFC 7030 section 3.1, Implicit TA database).
         """
         kind = CredentialType(mount.protocol)
-        candidates = [f"sha256:{digest}"]
-        for anchor in mount.anchors:
-            try:
-                _anchor(anchor).validate(claim.certificate, claim.chain, self._clock())
-            except PathError:
-                continue
-            candidates.append(f"anchor:{fingerprint(anchor)}")
+        anchors = anchors_of(mount, claim, self._clock())
+        candidates = [f"sha256:{digest}", *(f"anchor:{fingerprint(anchor)}" for anchor in anchors)]
         if len(candidates) > 1:
             for identifier in candidates:
                 credential = await self._catalogue.credential_by_identifier(kind, identifier)
@@ -299,14 +298,6 @@ def standing_in(credential: Credential, mount: str, requester: str, account: Acc
     return Principal(credential, Requester(kind, name), mount, "", account)
 
 
-def _serial(der: bytes) -> str:
-    """The serial (hex) of a certificate that the TLS handshake accepted. Raises Unauthenticated for what is none."""
-    try:
-        return serial_hex(load_der_x509_certificate(der).serial_number)
-    except ValueError as fault:
-        raise Unauthenticated("the client certificate cannot be read") from fault
-
-
 @lru_cache(maxsize=4096)
 def _is_registration_authority(der: bytes) -> bool:
     """Whether the CA marked the holder of this certificate as an RA (RFC 6402 section 2.10, id-kp-cmcRA)."""
@@ -315,11 +306,6 @@ def _is_registration_authority(der: bytes) -> bool:
     except ExtensionNotFound:
         return False
     return ObjectIdentifier(oids.EKU_CMC_RA) in usages
-
-
-@lru_cache(maxsize=256)
-def _anchor(der: bytes) -> TrustAnchors:
-    return TrustAnchors((load_der_x509_certificate(der),))
 
 
 @lru_cache(maxsize=4096)

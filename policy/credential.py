@@ -155,11 +155,52 @@ class AccessKeyClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientSecretClaim:
+    """An OAuth client's identifier and secret (RFC 6749 section 2.3.1)."""
+
+    identifier: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionClaim:
+    """A token that an OAuth client signed to prove itself (RFC 7523); `audience` has what it may be addressed to."""
+
+    identifier: str
+    assertion: str
+    audience: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificateClaim:
+    """An OAuth client's identifier with the client certificate of the connection (RFC 8705)."""
+
+    identifier: str
+    shown: CertificateClaim
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaim:
+    """An access token with what came beside it: the client certificate, and a DPoP proof for this very request.
+
+    `dpop` says under which scheme it was sent; `url` is the address of the request without its query.
+    """
+
+    token: str
+    certificate: bytes | None = None
+    dpop: bool = False
+    proof: str | None = None
+    method: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenClaim:
     """Nothing shown: only a mount with an `open_credential` accepts it."""
 
 
-Claim = PasswordClaim | CertificateClaim | BindingClaim | AccountClaim | AccessKeyClaim | OpenClaim
+OAuthClaim = ClientSecretClaim | AssertionClaim | ClientCertificateClaim | TokenClaim
+Claim = PasswordClaim | CertificateClaim | BindingClaim | AccountClaim | AccessKeyClaim | OAuthClaim | OpenClaim
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +231,8 @@ class Principal:
     certificate_der: bytes | None = None
     renewal_only: bool = False
     """Nothing but a certificate that this credential enrolled was shown: it speaks for its own renewal."""
+    scopes: tuple[str, ...] | None = None
+    """What an access token narrows this to; None where there was none."""
     registration_authority: bool = False
     """A certificate of ours with id-kp-cmcRA was shown: it speaks for others, whose requests it has checked."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
@@ -23,6 +24,7 @@ from policy.credential import (
     StoredSecret,
 )
 from policy.ids import CredentialId, new_id, short_id
+from policy.oauth import check_options
 from policy.problems import Forbidden, Malformed, OrderConflict, UnknownProduct
 from policy.revocation import CASCADE_JOB, Revocation
 from policy.sealing import Sealing, Secret
@@ -47,7 +49,7 @@ CASCADE_AGAIN_SECONDS = 60
 _METHODS: dict[CredentialType, tuple[AuthenticationMethod, ...]] = {
     CredentialType.ACME: (AuthenticationMethod.EAB, AuthenticationMethod.NONE),
     CredentialType.EST: (AuthenticationMethod.PASSWORD, AuthenticationMethod.CERTIFICATE),
-    CredentialType.REST: (AuthenticationMethod.ACCESS_KEY,),
+    CredentialType.REST: (AuthenticationMethod.ACCESS_KEY, AuthenticationMethod.OAUTH),
 }
 """How each type of credential may authenticate, the default first; a door that comes adds its line."""
 
@@ -106,7 +108,7 @@ class CredentialAdministration:
         credential_id = CredentialId(new_id())
         identifier = new.identifier or f"cg-{new.type}-{short_id()}"
         secret = None
-        if method not in (AuthenticationMethod.NONE, AuthenticationMethod.CERTIFICATE):
+        if _has_secret(method, new.options):
             secret = self._new_secret(method, identifier)
         credential = Credential(
             id=credential_id,
@@ -165,6 +167,11 @@ class CredentialAdministration:
                 raise Malformed(f'"{network}" is not a network: {fault}') from fault
         if new.use_limit is not None and new.use_limit < 1:
             raise Malformed("a use limit is at least 1")
+        if method is AuthenticationMethod.OAUTH:
+            try:
+                check_options(new.options)
+            except ValueError as fault:
+                raise Malformed(str(fault)) from fault
         if new.type is CredentialType.REST and IDENTIFIER.fullmatch(new.identifier or "a") is None:
             raise Malformed(
                 f'"{new.identifier}" cannot be part of an access key: an identifier has letters, digits, inner '
@@ -303,6 +310,13 @@ class CredentialAdministration:
             await self._store.commit(unit)
         except Conflict as conflict:
             raise OrderConflict(taken) from conflict
+
+
+def _has_secret(method: AuthenticationMethod, options: Mapping[str, Any]) -> bool:
+    """Whether a credential like this has a secret that the server makes; others show a certificate or sign."""
+    if method is AuthenticationMethod.OAUTH:
+        return str(options.get("client_authentication", "client_secret")) == "client_secret"
+    return method not in (AuthenticationMethod.NONE, AuthenticationMethod.CERTIFICATE)
 
 
 def _new_secret() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policy.problems import Forbidden
 
@@ -45,6 +45,10 @@ class Grant:
         if not self.allows(permission):
             raise Forbidden(f'this needs the permission "{permission}"', permission=permission)
 
+    def narrowed(self, scopes: tuple[str, ...]) -> Grant:
+        """The same, limited to these permissions; no scopes are no limit."""
+        return replace(self, permissions=frozenset(filter(self.allows, scopes))) if scopes else self
+
     def reaches(self, group: str) -> bool:
         """Whether objects of this group are the caller's to see."""
         return self.groups is None or group in self.groups
@@ -55,6 +59,4 @@ def grant_of(roles: tuple[str, ...], groups: frozenset[str], scopes: tuple[str, 
     roles = roles or ("requester",)
     granted: frozenset[str] = frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))
     everywhere = EVERYTHING in granted
-    if scopes:
-        granted = frozenset(scopes) if everywhere else granted & frozenset(scopes)
-    return Grant(roles, granted, None if everywhere else groups)
+    return Grant(roles, granted, None if everywhere else groups).narrowed(scopes)

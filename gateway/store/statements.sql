@@ -286,6 +286,17 @@ DELETE FROM idempotency WHERE scope = ?1 AND key = ?2;
 DELETE FROM idempotency
 WHERE (scope, key) IN (SELECT scope, key FROM idempotency WHERE expires <= ?1 ORDER BY expires LIMIT 10);
 
+-- name: spent_get
+SELECT EXISTS (SELECT 1 FROM spent WHERE scope = ?1 AND value = ?2 AND expires > ?3);
+
+-- name: spent_claim
+INSERT INTO spent (scope, value, expires) VALUES (?1, ?2, ?3)
+ON CONFLICT (scope, value) DO UPDATE SET expires = excluded.expires WHERE spent.expires <= ?4;
+
+-- name: spent_sweep
+DELETE FROM spent
+WHERE (scope, value) IN (SELECT scope, value FROM spent WHERE expires <= ?1 ORDER BY expires LIMIT 10);
+
 -- name: user_get
 SELECT body FROM users WHERE name = ?1;
 

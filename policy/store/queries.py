@@ -148,6 +148,8 @@ CREDENTIAL_USES = Query("credential_uses", 1, lambda row: int(row[0]))
 """id"""
 IDEMPOTENT = Query("idempotency_get", 3, lambda row: KnownRequest(*row))
 """scope, key, now"""
+SPENT = Query("spent_get", 3, lambda row: bool(row[0]))
+"""scope, value, now: whether it was used up"""
 PRODUCT = Query("product_current", 1, _product)
 """name: the newest version"""
 PRODUCT_VERSION = Query("product_get", 2, _product)

@@ -255,6 +255,11 @@ class Unit:
         """Give a claim back: nothing came of the request."""
         self.write("idempotency_release", scope, key)
 
+    def once(self, scope: str, value: str, now: datetime, until: datetime) -> None:
+        """Use a value up until then; a Conflict when it was before."""
+        self.must("spent_claim", scope, value, epoch_seconds(until), epoch_seconds(now))
+        self.write("spent_sweep", epoch_seconds(now))
+
     def put_domain(self, domain: Domain) -> None:
         """Write a pre-validated domain of a group, or what is new of it."""
         self.configuration = True

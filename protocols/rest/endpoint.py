@@ -11,14 +11,15 @@ from typing import Any
 
 import msgspec
 
-from policy.accesskey import read_access_key
-from policy.credential import AccessKeyClaim, Principal
+from policy.accesskey import PREFIX, read_access_key
+from policy.credential import AccessKeyClaim, Principal, TokenClaim
 from policy.limits import Allowance
 from policy.mount import Mount
 from policy.problems import Malformed, Problem, Unauthenticated, UnsupportedMedia
 from protocols.endpoint import Services, note
 from protocols.http import HTTPRequest, HTTPResponse, Route
 from protocols.rest import openapi, problems
+from protocols.rest.oauth import OAuth
 from protocols.rest.operation import JSON, ROOT, Call, Door, Operation, Reply, entity_tag
 from protocols.rest.paging import (
     CSV,
@@ -67,6 +68,7 @@ class RESTEndpoint:
             clock=services.clock,
         )
         self._cursors = Cursors(services.admission.cursor_key)
+        self._oauth = OAuth(services.ra, services.admission, MOUNT, services.base_url, services.mtls_url)
         self._document = openapi.document(OPERATIONS, services.base_url)
 
     def routes(self, mounts: tuple[Mount, ...]) -> tuple[Route, ...]:
@@ -76,6 +78,7 @@ class RESTEndpoint:
         return (
             *(_route(one, partial(self._serve, one)) for one in OPERATIONS),
             Route(("GET",), f"{ROOT}/openapi.json", "openapi", self.openapi),
+            *self._oauth.routes(),
         )
 
     def say(self, problem: Problem, request: HTTPRequest) -> HTTPResponse:
@@ -112,11 +115,7 @@ class RESTEndpoint:
         )
 
     async def _authenticate(self, request: HTTPRequest) -> Principal:
-        scheme, _, text = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not text:
-            raise Unauthenticated("authentication is needed: send an access key as a bearer token (RFC 6750)")
-        claim = AccessKeyClaim(*read_access_key(text.strip()))
-        return await self._ra.authenticate(MOUNT, (claim,), request.peer.address)
+        return await self._ra.authenticate(MOUNT, (_claim(request),), request.peer.address)
 
     async def _once(self, operation: Operation, call: Call) -> HTTPResponse:
         """Serve it; a POST with an idempotency key has its effect once, and the same answer each time."""
@@ -174,6 +173,18 @@ class RESTEndpoint:
         if cursor is not None:
             headers.append(("Link", f'<{next_url(call.request.url, query, cursor)}>; rel="next"'))
         return HTTPResponse(200, encode({"items": page.items, "next": cursor}), JSON, tuple(headers))
+
+
+def _claim(request: HTTPRequest) -> AccessKeyClaim | TokenClaim:
+    """An access key or token (RFC 6750, RFC 9449 section 7.1). Raises Unauthenticated when there is none."""
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    text, dpop = text.strip(), scheme.lower() == "dpop"
+    if not text or (scheme.lower() != "bearer" and not dpop):
+        raise Unauthenticated("authentication is needed: send an access key or token as Bearer (RFC 6750)")
+    if text.startswith(f"{PREFIX}_") and not dpop:
+        return AccessKeyClaim(*read_access_key(text))
+    proof = request.headers.get("dpop")
+    return TokenClaim(text, request.peer.certificate, dpop, proof, request.method, request.url)
 
 
 def _route(operation: Operation, serve: Any) -> Route:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from policy.jose import ALGORITHMS
 from policy.problems import Malformed, OrderConflict, Problem
 from protocols.http import HTTPRequest, HTTPResponse
 
@@ -132,7 +133,9 @@ def say(problem: Problem, request: HTTPRequest) -> HTTPResponse:
         said["errors"] = errors
     headers: list[tuple[str, str]] = [("Cache-Control", "no-store")]
     if status == 401:
-        headers.append(("WWW-Authenticate", 'Bearer realm="certgate"'))
+        error = ', error="invalid_token"' if "authorization" in request.headers else ""
+        headers.append(("WWW-Authenticate", f'Bearer realm="certgate"{error}'))
+        headers.append(("WWW-Authenticate", f'DPoP realm="certgate", algs="{" ".join(ALGORITHMS)}"{error}'))
     if problem.retry_after is not None or status in (429, 503):
         headers.append(("Retry-After", str(problem.retry_after or _RETRY_SECONDS)))
     return HTTPResponse(status, _encode(said), TYPE, tuple(headers))

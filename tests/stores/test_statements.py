@@ -74,6 +74,7 @@ def everything() -> Unit:
     unit.claim("c1 create-order", "k", "d", NOW, lease=60, keep=60)
     unit.keep_answer("c1 create-order", "k", b"a")
     unit.release("c1 create-order", "k")
+    unit.once("jti", "v", NOW, NOW)
     unit.put_domain(values.DOMAIN)
     unit.not_blocked('["domain:example.org"]', NOW)
     unit.put_document("d1", "o1", b"paper")

@@ -25,7 +25,7 @@ from protocols.rest.endpoint import RESTEndpoint
 from protocols.rest.settings import RESTSettings
 from tests.conftest import ACTOR, House
 
-BASE = "https://ca.certgate.test"
+BASE = "https://127.0.0.1:8443"
 
 
 def make_csr(*names: str, key: ec.EllipticCurvePrivateKey | None = None) -> str:
@@ -76,7 +76,7 @@ class API:
                 ra=core.ra,
                 settings=RESTSettings(),
                 base_url=BASE,
-                mtls_url=f"{BASE}:8444",
+                mtls_url="https://127.0.0.1:8444",
                 status_url="http://ca.certgate.test",
                 clock=house.clock,
                 administration=core.administration,
@@ -101,10 +101,11 @@ class API:
         headers: Mapping[str, str] | None = None,
         *,
         address: str = "192.0.2.1",
+        certificate: bytes | None = None,
     ) -> Answer:
         """Ask; `body` is sent as JSON unless it is bytes."""
         path, _, query = path.partition("?")
-        whole = path if path.startswith("/oauth") else f"/api/v1{path}"
+        whole = path if path.startswith(("/oauth", "/.well-known")) else f"/api/v1{path}"
         found = self.table.find(whole)
         assert found.resource is not None, f"nothing at {whole}"
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -118,7 +119,7 @@ class API:
             query=query,
             headers=fields,
             body=data,
-            peer=PeerIdentity(address),
+            peer=PeerIdentity(address, certificate),
             url=BASE + whole,
             request_id="r-1",
             parameters=found.parameters,
@@ -131,7 +132,9 @@ async def _answer(response: HTTPResponse) -> Answer:
     body = response.body
     if isinstance(body, AsyncIterator):
         body = b"".join([part async for part in body])
-    headers = dict(response.headers)
+    headers: dict[str, str] = {}
+    for name, value in response.headers:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if response.content_type is not None:
         headers["Content-Type"] = response.content_type
     return Answer(response.status, headers, body)
