@@ -22,6 +22,7 @@ from gateway.perspectives.remote import Connections
 from gateway.store import SQLiteStore, open_store
 from gateway.validators.assembly import validation_parts
 from policy import tokens
+from policy.acting import Acting
 from policy.administration import Administration
 from policy.admission import Admission
 from policy.approval import Approval
@@ -38,6 +39,8 @@ from policy.inventory import Inventory
 from policy.limits import Limit, Limits
 from policy.oauth import OAuthClients
 from policy.ordering import Ordering
+from policy.organisations import Organisations
+from policy.people import People
 from policy.placing import Placing
 from policy.prevalidation import Prevalidation
 from policy.publication import Publication, PublicationSettings
@@ -52,6 +55,7 @@ from policy.sealer import Sealer
 from policy.sealing import Sealing
 from policy.service_keys import ServiceKeys
 from policy.succession import Succession
+from policy.supervision import Supervision
 from policy.validating import Validating, ValidationSettings
 from protocols import available
 
@@ -76,8 +80,12 @@ class Core:
     recovery: Recovery
     approval: Approval
     revocation: Revocation
+    supervision: Supervision
     publication: Publication
     administration: Administration
+    people: People
+    organisations: Organisations
+    acting: Acting
     inventory: Inventory
     registering: Registering
     ordering: Ordering
@@ -179,6 +187,7 @@ async def put_together(
         store, catalogue, parts.placing, fulfilment, approval, recovery, validating.waiting, parts.refusals, clock
     )
     succession = Succession(store, catalogue, ordering, parts.renewal, revocation, clock)
+    acting = Acting(store)
     return Core(
         config=config,
         clock=clock,
@@ -197,6 +206,7 @@ async def put_together(
         bulks=Bulks(store, inventory, succession, parts.renewal, revocation, clock),
         blocking=blocking,
         revocation=revocation,
+        supervision=Supervision(store, revocation),
         publication=publication,
         administration=Administration(
             store,
@@ -207,13 +217,16 @@ async def put_together(
             {one.name: one.check_mount for one in available()},
             config.doors["rest"].environment,
         ),
+        people=People(store, clock),
+        organisations=Organisations(store, clock),
+        acting=acting,
         inventory=inventory,
         registering=parts.registering,
         renewal=parts.renewal,
         domains=Prevalidation(store, clock),
         sealer=Sealer(store, await _own_key(keystore, CHECKPOINT_LABEL, CHECKPOINT_KEY_TYPE), clock),
         service_keys=service_keys,
-        admission=Admission(catalogue, limits, sealing, Idempotency(store, sealing, clock), access_tokens, clients),
+        admission=Admission(acting, limits, sealing, Idempotency(store, sealing, clock), access_tokens, clients),
         perspectives=proving.connections,
     )
 

@@ -51,6 +51,8 @@ class Running:
             status_url=server.status_url,
             clock=self.core.clock,
             administration=self.core.administration,
+            people=self.core.people,
+            organisations=self.core.organisations,
             inventory=self.core.inventory,
             admission=self.core.admission,
         )

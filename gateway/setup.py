@@ -20,13 +20,14 @@ from gateway.config import Config
 from gateway.seeds import built_in_product
 from gateway.tls import tls_names
 from policy.account import Group, Organisation, User
+from policy.acting import operator
 from policy.credential import AuthenticationMethod, CredentialType
 from policy.credentialing import NewCredential
 from policy.mount import Mount
 from policy.problems import Malformed
 
 FILE_NAME = "quickstart.json"
-ACTOR = "user:quickstart"
+ACTOR = operator("user:quickstart")
 ROOT, ISSUING = "root", "issuing"
 KEY_TYPE = "ec-p256"
 ROOT_VALIDITY = timedelta(days=20 * 365)
@@ -70,10 +71,10 @@ async def _authorities(core: Core) -> None:
 
 async def _furnish(core: Core, config: Config) -> dict[str, Any]:
     admin = core.administration
-    await admin.apply_organisation(Organisation("sample", "Sample organisation"), ACTOR)
-    await admin.apply_group(Group(SAMPLE_GROUP, "sample"), ACTOR)
-    await admin.apply_user(User(ADMINISTRATOR, (SAMPLE_GROUP,), roles=("administrator",)), ACTOR)
-    await admin.apply_user(User(SAMPLE_USER, (SAMPLE_GROUP,)), ACTOR)
+    await core.organisations.apply(Organisation("sample", "Sample organisation"), ACTOR)
+    await core.people.apply_group(Group(SAMPLE_GROUP, "sample"), ACTOR)
+    await core.people.apply_user(User(ADMINISTRATOR, (SAMPLE_GROUP,), roles=("administrator",)), ACTOR)
+    await core.people.apply_user(User(SAMPLE_USER, (SAMPLE_GROUP,), roles=("requester",)), ACTOR)
     for name in PRODUCTS:
         await admin.apply_product(built_in_product(name), ACTOR)
     await admin.apply_mount(Mount("acme", "default", ("tls-server",), ISSUING), ACTOR)

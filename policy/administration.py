@@ -1,4 +1,4 @@
-"""Use cases of console, CLI and admin REST: products, mounts, credentials, users, groups.
+"""Use cases of console, CLI and admin REST: products, mounts, credentials.
 
 Every change is one commit with its audit event, in the name of who asked. Secrets leave here once, in the answer to
 the call that made them.
@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeVar
 
 from cryptography.x509 import load_der_x509_certificate
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
-from policy.account import Group, Organisation, User
+from policy.access import Actor
 from policy.audit import AuditEvent, AuditTag
 from policy.credential import AuthenticationMethod
 from policy.credentialing import CredentialAdministration
@@ -25,18 +24,7 @@ from policy.product import Product, ProductState
 from policy.revocation import Revocation
 from policy.rules.identifiers import check_pattern
 from policy.sealing import Sealing
-from policy.store import (
-    GROUP,
-    MOUNT,
-    ORGANISATION,
-    PRODUCT,
-    USER,
-    Query,
-    Store,
-    Unit,
-)
-
-T = TypeVar("T", Group, Organisation, User, Mount)
+from policy.store import MOUNT, PRODUCT, Store, Unit
 
 
 class Administration(CredentialAdministration):
@@ -59,8 +47,9 @@ class Administration(CredentialAdministration):
 
     # ----------------------------------------------------------------- products and mounts
 
-    async def apply_product(self, product: Product, actor: str) -> Product | None:
+    async def apply_product(self, product: Product, actor: Actor) -> Product | None:
         """Make this the newest version of the product; None when nothing would change."""
+        actor.check("product:change")
         self._check_product(product)
         current = await self._store.one(PRODUCT, product.name)
         version = current.version + 1 if current is not None else 1
@@ -77,7 +66,7 @@ class Administration(CredentialAdministration):
         else:
             unit.save(new)
         detail = {"version": version, "issuer": new.issuer, "profile": profile.name}
-        unit.audit(AuditEvent(AuditTag.PRODUCT_APPLIED, self._clock(), actor, f"product:{new.name}", detail))
+        unit.audit(AuditEvent(AuditTag.PRODUCT_APPLIED, self._clock(), actor.name, f"product:{new.name}", detail))
         await self._commit(unit, f'the product "{new.name}" was changed at the same time')
         return new
 
@@ -97,16 +86,18 @@ class Administration(CredentialAdministration):
         except (ValueError, re.error) as fault:
             raise Malformed(f'the product "{product.name}": {fault}') from fault
 
-    async def set_product_state(self, name: str, state: ProductState, actor: str) -> Product:
+    async def set_product_state(self, name: str, state: ProductState, actor: Actor) -> Product:
         """Suspend, retire or reactivate a product: a new version with that state."""
+        actor.check("product:change")
         current = await self._store.one(PRODUCT, name)
         if current is None:
             raise UnknownProduct(f'there is no product "{name}"')
         changed = await self.apply_product(replace(current, state=state), actor)
         return changed or current
 
-    async def apply_mount(self, mount: Mount, actor: str) -> Mount | None:
+    async def apply_mount(self, mount: Mount, actor: Actor) -> Mount | None:
         """Make or change a mount; None when nothing would change. Raises Malformed for what it names in vain."""
+        actor.check("mount:change")
         if LABEL.fullmatch(mount.label) is None:
             raise Malformed(f'"{mount.label}" is no label: use lower-case letters, digits and inner hyphens')
         check = self._check_mount.get(mount.protocol)
@@ -135,31 +126,8 @@ class Administration(CredentialAdministration):
             credential = await self.credential(mount.open_credential)
             if credential.method is not AuthenticationMethod.NONE or credential.type != mount.protocol:
                 raise Malformed("an open credential is one of the mount's protocol, with method none")
-        return await self._apply(MOUNT, mount.key, mount, AuditTag.MOUNT_APPLIED, actor)
-
-    # ----------------------------------------------------------------- users, groups, organisations
-
-    async def apply_user(self, user: User, actor: str) -> User | None:
-        """Make or change a user; None when nothing would change. Raises Malformed for a group that is not there."""
-        for name in user.groups:
-            if await self._store.one(GROUP, name) is None:
-                raise Malformed(f'there is no group "{name}"')
-        return await self._apply(USER, user.name, user, AuditTag.USER_APPLIED, actor)
-
-    async def apply_group(self, group: Group, actor: str) -> Group | None:
-        """Make or change a group; None when nothing would change. Raises Malformed for an unknown organisation."""
-        if group.organisation is not None and await self._store.one(ORGANISATION, group.organisation) is None:
-            raise Malformed(f'there is no organisation "{group.organisation}"')
-        return await self._apply(GROUP, group.name, group, AuditTag.GROUP_APPLIED, actor)
-
-    async def apply_organisation(self, organisation: Organisation, actor: str) -> Organisation | None:
-        """Make or change an organisation; None when nothing would change."""
-        tag = AuditTag.ORGANISATION_APPLIED
-        return await self._apply(ORGANISATION, organisation.name, organisation, tag, actor)
-
-    async def _apply(self, query: Query[T], key: str, wanted: T, tag: AuditTag, actor: str) -> T | None:
-        current = await self._store.one(query, key)
-        new: T = replace(wanted, version=current.version + 1 if current is not None else 1)
+        current = await self._store.one(MOUNT, mount.key)
+        new = replace(mount, version=current.version + 1 if current is not None else 1)
         if current is not None and replace(new, version=current.version) == current:
             return None
         unit = Unit()
@@ -167,7 +135,7 @@ class Administration(CredentialAdministration):
             unit.insert(new)
         else:
             unit.save(new)
-        kind = type(new).__name__.lower()
-        unit.audit(AuditEvent(tag, self._clock(), actor, f"{kind}:{key}", {"version": new.version}))
-        await self._commit(unit, f'{kind} "{key}" was changed at the same time')
+        detail = {"version": new.version}
+        unit.audit(AuditEvent(AuditTag.MOUNT_APPLIED, self._clock(), actor.name, f"mount:{mount.key}", detail))
+        await self._commit(unit, f'mount "{mount.key}" was changed at the same time')
         return new

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from policy.catalogue import Catalogue
+from policy.access import Actor
+from policy.acting import Acting
 from policy.credential import Principal
 from policy.idempotency import Idempotency
 from policy.limits import Allowance, Limits
 from policy.oauth import OAuthClients
-from policy.permission import Grant, grant_of
 from policy.sealing import Sealing
 from policy.tokens import Tokens
 
@@ -19,14 +19,14 @@ class Admission:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        acting: Acting,
         limits: Limits,
         sealing: Sealing,
         idempotency: Idempotency,
         tokens: Tokens,
         clients: OAuthClients,
     ) -> None:
-        self._catalogue = catalogue
+        self._acting = acting
         self._limits = limits
         self.idempotency = idempotency
         self.tokens = tokens
@@ -34,16 +34,13 @@ class Admission:
         self.cursor_key = sealing.key("cursor")
         """Signs the cursors of pages; the same on every server of one store."""
 
-    async def grant(self, principal: Principal) -> Grant:
-        """What a principal may do: what its user's roles permit, within the credential's scopes and group."""
-        credential = principal.credential
-        user = await self._catalogue.user(credential.user)
-        grant = grant_of(
-            user.roles if user is not None else (),
-            frozenset({credential.group}),
-            tuple(credential.options.get("scopes", ())),
-        )
-        return grant.narrowed(principal.scopes or ())
+    async def actor(self, principal: Principal, on_behalf_of: str | None = None) -> Actor:
+        """Who asks and what they may: what the user's roles permit, within the credential's group, scopes and token.
+
+        Raises Forbidden, also when it may not act for the user `on_behalf_of`.
+        """
+        limits = tuple(principal.credential.options.get("scopes", ())), tuple(principal.scopes or ())
+        return await self._acting.of(principal, limits=limits, on_behalf_of=on_behalf_of)
 
     def count(self, principal: Principal) -> Allowance | None:
         """Count a request of this credential. Raises RateLimited; None when there is no such limit."""

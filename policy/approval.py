@@ -6,13 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ca_core.clock import Clock
+from policy.access import Actor, Owned
 from policy.audit import AuditEvent, AuditTag
 from policy.dossier import Dossier, Vote
 from policy.fulfilment import Fulfilment
 from policy.order import Order, OrderEvent, OrderStatus, Step, StoredProblem, advance, amend
+from policy.people import owned_through
 from policy.problems import Forbidden, NotReady, OrderConflict, UnknownOrder
 from policy.product import Product
-from policy.store import CREDENTIAL, ORDER, PRODUCT_VERSION, Conflict, Store, Unit
+from policy.store import ORDER, PRODUCT_VERSION, Conflict, Store, Unit
 
 
 class Approval:
@@ -23,37 +25,38 @@ class Approval:
         self._fulfilment = fulfilment
         self._clock = clock
 
-    async def approve(self, order_id: str, approver: str) -> Order:
+    async def approve(self, order_id: str, actor: Actor) -> Order:
         """Issue a held order. Raises UnknownOrder, NotReady, Forbidden (its requester), what the rules object to.
 
         A ticket has no request yet: it is granted, and the client's next order for its names is issued.
         """
-        order = await self._held(order_id, approver)
+        order = await self._held(order_id, actor)
         if order.expires <= self._clock():
             raise NotReady("the order expired before anybody decided: it has to be placed anew")
         product = await self._store.one(PRODUCT_VERSION, order.product, order.product_version)
-        if product is not None and product.approvers and _person(approver) not in _users(product.approvers):
+        if product is not None and product.approvers and actor.user not in product.approvers:
             raise Forbidden(f'orders of product "{order.product}" are approved by {", ".join(product.approvers)}')
         if product is not None and product.approvals > 1:
-            order, enough = await self._vote(order, approver, product.approvals)
+            order, enough = await self._vote(order, actor, product.approvals)
             if not enough:
                 return order
         if order.csr is None and order.ticket:
-            return await self._grant(order, product, approver)
-        return await self._fulfilment.approve(order, approver)
+            return await self._grant(order, product, actor.name)
+        return await self._fulfilment.approve(order, actor.name)
 
-    async def _vote(self, order: Order, approver: str, needed: int) -> tuple[Order, bool]:
+    async def _vote(self, order: Order, actor: Actor, needed: int) -> tuple[Order, bool]:
         """The order with this person's vote, and whether that is enough. Voting twice counts once.
 
         The vote that makes enough of them is written with the approval that it leads to.
         """
         dossier = order.dossier or Dossier()
-        voters = {_person(one.approver) for one in dossier.votes}
-        if _person(approver) in voters:
+        voters = {one.approver for one in dossier.votes}
+        voter = f"user:{actor.user}"
+        if voter in voters:
             return order, False
         now = self._clock()
-        step = Step("approval", "approved", f"by {approver}, {len(voters) + 1} of {needed}")
-        voted = replace(dossier, votes=(*dossier.votes, Vote(approver, now)))
+        step = Step("approval", "approved", f"by {actor.name}, {len(voters) + 1} of {needed}")
+        voted = replace(dossier, votes=(*dossier.votes, Vote(voter, now)))
         order = replace(order, dossier=voted, trace=(*order.trace, step))
         if len(voters) + 1 >= needed:
             return order, True
@@ -61,7 +64,7 @@ class Approval:
         unit = Unit()
         unit.save(order)
         detail = {"votes": len(voters) + 1, "needed": needed}
-        unit.audit(AuditEvent(AuditTag.ORDER_VOTED, now, approver, f"order:{order.id}", detail))
+        unit.audit(AuditEvent(AuditTag.ORDER_VOTED, now, actor.name, f"order:{order.id}", detail))
         try:
             await self._store.commit(unit)
         except Conflict as conflict:
@@ -84,26 +87,28 @@ class Approval:
             raise OrderConflict("the order was decided at the same time") from conflict
         return granted
 
-    async def reject(self, order_id: str, approver: str, why: str) -> Order:
+    async def reject(self, order_id: str, actor: Actor, why: str) -> Order:
         """End a held order. Raises UnknownOrder, NotReady, OrderConflict."""
-        order = await self._held(order_id, approver)
+        order = await self._held(order_id, actor)
         now = self._clock()
         problem = StoredProblem.of(Forbidden(f"the order was rejected: {why}"))
         rejected = advance(order, OrderEvent.FAIL, now, problem=problem)
         unit = Unit()
         unit.save(rejected)
-        unit.audit(AuditEvent(AuditTag.ORDER_FAILED, now, approver, f"order:{order.id}", {"rejected": why}))
+        unit.audit(AuditEvent(AuditTag.ORDER_FAILED, now, actor.name, f"order:{order.id}", {"rejected": why}))
         try:
             await self._store.commit(unit)
         except Conflict as conflict:
             raise OrderConflict("the order was decided at the same time") from conflict
         return rejected
 
-    async def cancel(self, order_id: str, actor: str, why: str) -> Order:
+    async def cancel(self, order_id: str, actor: Actor, why: str) -> Order:
         """Withdraw an order that is not being signed. Raises UnknownOrder, NotReady, OrderConflict."""
-        order = await self._store.one(ORDER, order_id)
-        if order is None:
-            raise UnknownOrder(f"there is no order {order_id}")
+        order, _ = await self._find("order:cancel", order_id, actor)
+        return await self.withdraw(order, actor.name, why)
+
+    async def withdraw(self, order: Order, actor: str, why: str) -> Order:
+        """Withdraw an order in its owner's sight. Raises NotReady, OrderConflict."""
         now = self._clock()
         cancelled = advance(order, OrderEvent.CANCEL, now)
         unit = Unit()
@@ -115,28 +120,23 @@ class Approval:
             raise OrderConflict("the order moved on at the same time") from conflict
         return cancelled
 
-    async def _held(self, order_id: str, approver: str) -> Order:
-        order = await self._store.one(ORDER, order_id)
-        if order is None:
-            raise UnknownOrder(f"there is no order {order_id}")
+    async def _held(self, order_id: str, actor: Actor) -> Order:
+        order, owned = await self._find("order:approve", order_id, actor)
         if order.status is not OrderStatus.HELD:
             raise NotReady(f'the order is "{order.status}": nothing waits for a decision')
-        await check_foreign(self._store, order, approver)
+        check_foreign(order, owned, actor)
         return order
 
+    async def _find(self, permission: str, order_id: str, actor: Actor) -> tuple[Order, Owned]:
+        actor.check(permission)
+        order = await self._store.one(ORDER, order_id)
+        owned = await owned_through(self._store, None if order is None else order.credential)
+        return actor.find(permission, order, owned, UnknownOrder(f"there is no order {order_id}")), owned
 
-async def check_foreign(store: Store, order: Order, decider: str) -> None:
-    """That who decides about an order is not who asked for it. Raises Forbidden."""
-    credential = await store.one(CREDENTIAL, order.credential)
-    theirs = {order.requester, f"user:{credential.user}" if credential is not None else ""}
-    if _person(decider) in theirs:
+
+def check_foreign(order: Order, owned: Owned, actor: Actor) -> None:
+    """That who decides about an order is neither who asked for it nor somebody in another's name. Raises Forbidden."""
+    if owned.user in actor.users or order.requester in {f"user:{one}" for one in actor.users}:
         raise Forbidden("nobody decides about their own order")
-
-
-def _users(names: tuple[str, ...]) -> set[str]:
-    return {f"user:{one}" for one in names}
-
-
-def _person(actor: str) -> str:
-    """Who acts, whatever the way: "user:alice@cli" is the same alice as "user:alice"."""
-    return actor.removesuffix("@cli")
+    if len(actor.users) > 1:
+        raise Forbidden("nobody decides in the name of somebody else")

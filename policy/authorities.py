@@ -11,6 +11,7 @@ from ca_core.clock import Clock
 from ca_core.issuer import Issuer
 from ca_core.keys import KeyExists, KeyStore
 from ca_core.names import Subject
+from policy.access import Actor
 from policy.audit import AuditEvent, AuditTag
 from policy.ids import short_id
 from policy.problems import Malformed, OrderConflict
@@ -44,11 +45,12 @@ class Authorities:
             alternates_der=stored.alternates,
         )
 
-    async def add_chain(self, name: str, chain: tuple[bytes, ...], actor: str) -> StoredAuthority:
+    async def add_chain(self, name: str, chain: tuple[bytes, ...], actor: Actor) -> StoredAuthority:
         """Offer another chain for a CA, from its (cross-certified) certificate up, without the root.
 
         It is checked as the server will check it at its next start. Raises Malformed, OrderConflict.
         """
+        actor.check("authority:change")
         stored = next((one for one in await self._store.many(AUTHORITIES) if one.name == name), None)
         if stored is None:
             raise Malformed(f'there is no CA "{name}"')
@@ -62,19 +64,20 @@ class Authorities:
         unit = Unit()
         unit.save(changed)
         what = {"chain": [fingerprint(one) for one in chain]}
-        unit.audit(AuditEvent(AuditTag.CA_CHAIN_ADDED, self._clock(), actor, f"authority:{name}", what))
+        unit.audit(AuditEvent(AuditTag.CA_CHAIN_ADDED, self._clock(), actor.name, f"authority:{name}", what))
         try:
             await self._store.commit(unit)
         except Conflict as conflict:
             raise OrderConflict(f'the CA "{name}" was changed at the same time') from conflict
         return changed
 
-    async def cross_certify(self, name: str, root: str, actor: str) -> StoredAuthority:
+    async def cross_certify(self, name: str, root: str, actor: Actor) -> StoredAuthority:
         """Have another root of ours certify this CA, and offer the chain that comes of it.
 
         For a root and its successor, done both ways, these are the certificates of a key update (RFC 4210 section
         4.4). Raises Malformed, OrderConflict.
         """
+        actor.check("authority:change")
         loaded = await self.load()
         issuer, above = loaded.get(name), loaded.get(root)
         if issuer is None:
@@ -85,9 +88,10 @@ class Authorities:
         return await self.add_chain(name, (created.certificate_der,), actor)
 
     async def make_root(
-        self, name: str, subject: Subject, key_type: str, validity: timedelta, actor: str
+        self, name: str, subject: Subject, key_type: str, validity: timedelta, actor: Actor
     ) -> StoredAuthority:
         """A new root with its key. Raises Malformed for a key type or subject that cannot be, OrderConflict."""
+        actor.check("authority:change")
         label = f"ca-{name}-{short_id()}"
         created = await _said(create_root(self._keystore, label, subject, key_type, validity, self._clock))
         return await self._write(name, label, created, (), created.certificate_der, 1, actor)
@@ -99,11 +103,12 @@ class Authorities:
         subject: Subject,
         key_type: str,
         validity: timedelta,
-        actor: str,
+        actor: Actor,
         *,
         shards: int = 1,
     ) -> StoredAuthority:
         """A new issuing CA under a root of ours. Raises Malformed, OrderConflict."""
+        actor.check("authority:change")
         above = (await self.load()).get(root)
         if above is None or above.root_der != above.certificate_der:
             raise Malformed(f'there is no root CA "{root}"')
@@ -121,7 +126,7 @@ class Authorities:
         intermediates: tuple[bytes, ...],
         root: bytes,
         shards: int,
-        actor: str,
+        actor: Actor,
     ) -> StoredAuthority:
         now = self._clock()
         stored = StoredAuthority(
@@ -129,7 +134,7 @@ class Authorities:
         )
         unit = Unit()
         unit.insert(stored)
-        unit.audit(AuditEvent(AuditTag.CA_CREATED, now, actor, f"authority:{name}", dict(created.transcript)))
+        unit.audit(AuditEvent(AuditTag.CA_CREATED, now, actor.name, f"authority:{name}", dict(created.transcript)))
         try:
             await self._store.commit(unit)
         except Conflict as conflict:

@@ -17,6 +17,7 @@ import msgspec
 from ca_core.clock import Clock
 from ca_core.csr import CertificationRequest
 from ca_core.names import Identifier, IdentifierType, Subject, common_name, read_identifier
+from policy.access import Actor
 from policy.audit import AuditEvent, AuditTag
 from policy.catalogue import Catalogue
 from policy.ids import new_id
@@ -136,26 +137,28 @@ class Blocking:
             unit.audit(AuditEvent(AuditTag.BLOCK_MADE, now, actor, f"block:{one.id}", detail))
         return made
 
-    async def block(self, subject: str, why: str, actor: str, until: datetime | None = None) -> Block:
+    async def block(self, subject: str, why: str, actor: Actor, until: datetime | None = None) -> Block:
         """Block one subject (see `read_subject`). Raises Malformed for a time that is over."""
+        actor.check("block:change")
         if until is not None and until <= self._clock():
             raise Malformed("the block would be over before it begins")
         unit = Unit()
-        (made,) = self.write(unit, [subject], why, actor, until)
+        (made,) = self.write(unit, [subject], why, actor.name, until)
         await self._store.commit(unit)
         return made
 
-    async def lift(self, block_id: str, actor: str, why: str) -> Block:
+    async def lift(self, block_id: str, actor: Actor, why: str) -> Block:
         """Let it be issued again. Raises UnknownOrder when there is no such block, OrderConflict when it is lifted."""
+        actor.check("block:change")
         block = await self.get(block_id)
         if not block.active:
             raise OrderConflict("the block is lifted already")
         now = self._clock()
-        changed = replace(block, active=False, lifted=now, lifted_by=actor, version=block.version + 1)
+        changed = replace(block, active=False, lifted=now, lifted_by=actor.name, version=block.version + 1)
         unit = Unit()
         unit.save(changed)
         detail = {"subject": block.subject, "why": why}
-        unit.audit(AuditEvent(AuditTag.BLOCK_LIFTED, now, actor, f"block:{block.id}", detail))
+        unit.audit(AuditEvent(AuditTag.BLOCK_LIFTED, now, actor.name, f"block:{block.id}", detail))
         try:
             await self._store.commit(unit)
         except Conflict as conflict:

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from ca_core.clock import Clock
 from ca_core.status import RevocationReason
+from policy.access import NOBODY, Actor
 from policy.audit import AuditEvent, AuditTag
 from policy.authentication import standing_in
 from policy.ids import new_id
@@ -64,6 +65,16 @@ class Preview:
     products: dict[str, int]
     sample: tuple[ListedCertificate, ...]
     newest: str
+
+
+_PERMISSIONS = {
+    BulkAction.HOLD: "certificate:hold",
+    BulkAction.RELEASE: "certificate:hold",
+    BulkAction.REVOKE: "certificate:revoke",
+    BulkAction.RENEW: "certificate:renew",
+    BulkAction.REKEY: "certificate:renew",
+}
+"""What may be done to everybody's certificates: a filter does not stop at a group."""
 
 
 class Bulks:
@@ -117,13 +128,14 @@ class Bulks:
         action: BulkAction,
         wanted: CertificateFilter,
         expected: int,
-        actor: str,
+        actor: Actor,
         reason: RevocationReason | None = None,
     ) -> Bulk:
         """Have it done. `expected` is how many the preview would have changed: OrderConflict when that is not so now.
 
         Raises Malformed, BadRevocationReason, OrderConflict.
         """
+        actor.check(_PERMISSIONS[action], NOBODY)
         if reason in (RevocationReason.CERTIFICATE_HOLD, RevocationReason.REMOVE_FROM_CRL):
             raise BadRevocationReason(f'"{reason}" does not revoke a certificate: hold and release do that')
         if (reason is not None) != (action is BulkAction.REVOKE):
@@ -136,12 +148,12 @@ class Bulks:
         if seen.changed == 0:
             raise Malformed("no certificate would be changed")
         now = self._clock()
-        bulk = Bulk(new_id(), action, wanted, actor, now, seen.newest, seen.changed, reason)
+        bulk = Bulk(new_id(), action, wanted, actor.name, now, seen.newest, seen.changed, reason)
         unit = Unit()
         unit.insert(bulk)
         unit.schedule(BULK_JOB, bulk.id, now)
         detail = {"action": action, "certificates": seen.changed, "filter": _said(wanted), "reason": reason}
-        unit.audit(AuditEvent(AuditTag.BULK_BEGUN, now, actor, f"bulk:{bulk.id}", detail))
+        unit.audit(AuditEvent(AuditTag.BULK_BEGUN, now, actor.name, f"bulk:{bulk.id}", detail))
         await self._store.commit(unit)
         return bulk
 
@@ -208,7 +220,7 @@ class Bulks:
             await self._revocation.revoke(stored, bulk.reason, bulk.actor)
         elif stored.mount.startswith("acme/"):
             # An ACME client renews by itself, once it is told to; nobody can do it in its place.
-            await self._renewal.demand(bulk.actor, why=f"bulk {bulk.id}", serials=(stored.serial,))
+            await self._renewal.demand_one(stored.serial, f"bulk {bulk.id}", bulk.actor)
         else:
             credential = await self._store.one(CREDENTIAL, stored.credential)
             if credential is None:

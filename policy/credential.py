@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from ca_core.status import RevocationReason
+from policy.access import Owned
 from policy.account import Account
 from policy.ids import CredentialId
 from policy.sealing import Secret
@@ -101,6 +102,11 @@ class Credential:
     cascade: RevocationReason | None = None
     """With a revocation: every certificate of this credential is revoked for this reason, also those to come."""
     version: int = 1
+
+    @property
+    def owned(self) -> Owned:
+        """Whose it is, and whose is what hangs on it: orders, certificates, accounts."""
+        return Owned(self.user, (self.group,))
 
     def at(self, now: datetime) -> CredentialState:
         """The state as it counts now."""

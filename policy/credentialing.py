@@ -12,6 +12,7 @@ from typing import Any
 
 from ca_core.clock import Clock
 from ca_core.status import RevocationReason
+from policy.access import Actor, Owned, UnknownObject
 from policy.accesskey import IDENTIFIER, new_access_key
 from policy.audit import AuditEvent, AuditTag
 from policy.authorizing import cancel_open_orders
@@ -25,6 +26,7 @@ from policy.credential import (
 )
 from policy.ids import CredentialId, new_id, short_id
 from policy.oauth import check_options
+from policy.people import check_covers
 from policy.problems import Forbidden, Malformed, OrderConflict, UnknownProduct
 from policy.revocation import CASCADE_JOB, Revocation
 from policy.sealing import Sealing, Secret
@@ -97,13 +99,13 @@ class CredentialAdministration:
         self._revocation = revocation
         self._clock = clock
 
-    async def create_credential(self, new: NewCredential, actor: str) -> CreatedCredential:
+    async def create_credential(self, new: NewCredential, actor: Actor) -> CreatedCredential:
         """Make a credential and its secret.
 
         Raises Malformed for what does not exist or fit, OrderConflict for a taken identifier (also one that was
         revoked: it never comes back).
         """
-        method = await self._check(new)
+        method = await self._check(new, actor)
         now = self._clock()
         credential_id = CredentialId(new_id())
         identifier = new.identifier or f"cg-{new.type}-{short_id()}"
@@ -132,11 +134,11 @@ class CredentialAdministration:
         unit = Unit()
         unit.insert(credential)
         detail = {"type": new.type, "user": new.user, "group": new.group, "products": list(new.products)}
-        unit.audit(AuditEvent(AuditTag.CREDENTIAL_CREATED, now, actor, f"credential:{credential.id}", detail))
+        unit.audit(AuditEvent(AuditTag.CREDENTIAL_CREATED, now, actor.name, f"credential:{credential.id}", detail))
         await self._commit(unit, f'the identifier "{credential.identifier}" is taken')
         return CreatedCredential(credential, secret)
 
-    async def _check(self, new: NewCredential) -> AuthenticationMethod:
+    async def _check(self, new: NewCredential, actor: Actor) -> AuthenticationMethod:
         methods = _METHODS.get(new.type)
         if methods is None:
             known = ", ".join(_METHODS)
@@ -145,10 +147,7 @@ class CredentialAdministration:
         if method not in methods:
             known = ", ".join(methods)
             raise Malformed(f'a credential of type "{new.type}" authenticates by {known}, not by "{method}"')
-        if await self._store.one(USER, new.user) is None:
-            raise Malformed(f'there is no user "{new.user}"')
-        if await self._store.one(GROUP, new.group) is None:
-            raise Malformed(f'there is no group "{new.group}"')
+        await self._check_owner(new, actor)
         if not new.products:
             raise Malformed("a credential needs at least one product")
         for name in new.products:
@@ -188,6 +187,18 @@ class CredentialAdministration:
             return new_access_key(self._environment, identifier)
         return _new_secret()
 
+    async def _check_owner(self, new: NewCredential, actor: Actor) -> None:
+        """That user and group are there, in reach and not above the actor: a credential acts as its user."""
+        user = await self._store.one(USER, new.user)
+        if user is None or not actor.reaches("user:read", user.owned):
+            raise Malformed(f'there is no user "{new.user}"')
+        group = await self._store.one(GROUP, new.group)
+        if group is None or not actor.reaches("credential:create", Owned(new.user, (group.name,))):
+            raise Malformed(f'there is no group "{new.group}"')
+        if not group.active:
+            raise Malformed(f'the group "{new.group}" is archived')
+        await check_covers(self._store, actor, user)
+
     def _stored(
         self, credential: CredentialId, method: AuthenticationMethod, secret: str, now: datetime
     ) -> StoredSecret:
@@ -199,16 +210,24 @@ class CredentialAdministration:
 
     async def credential(self, name: str) -> Credential:
         """A credential by id, or by identifier of any type. Raises Malformed when there is none."""
-        found = await self._by_id(name)
-        if found is None:
-            known = [one for kind in CredentialType if (one := await self._by_identifier(kind, name)) is not None]
-            if len(known) > 1:
-                ids = ", ".join(f"{one.type} {one.id}" for one in known)
-                raise Malformed(f'"{name}" names several credentials: {ids}; say which by its id')
-            found = known[0] if known else None
-        if found is None:
-            raise Malformed(f'there is no credential "{name}"')
-        return found
+        return _the_one(await self._named(name), name)
+
+    async def find_credential(self, name: str, permission: str, actor: Actor) -> Credential:
+        """As `credential`, among those in the actor's reach. Raises Malformed, Forbidden."""
+        actor.check(permission)
+        seen = [
+            one
+            for one in await self._named(name)
+            if actor.reaches(permission, one.owned) or actor.reaches("credential:read", one.owned)
+        ]
+        found = _the_one(seen, name)
+        return actor.find(permission, found, found.owned, UnknownObject(f'there is no credential "{name}"'))
+
+    async def _named(self, name: str) -> list[Credential]:
+        by_id = await self._by_id(name)
+        if by_id is not None:
+            return [by_id]
+        return [one for kind in CredentialType if (one := await self._by_identifier(kind, name)) is not None]
 
     async def _by_id(self, credential_id: str) -> Credential | None:
         return await self._store.one(CREDENTIAL, credential_id)
@@ -216,9 +235,12 @@ class CredentialAdministration:
     async def _by_identifier(self, kind: CredentialType, identifier: str) -> Credential | None:
         return await self._store.one(CREDENTIAL_BY_IDENTIFIER, kind, identifier)
 
-    async def rotate_credential(self, name: str, overlap_seconds: int, actor: str) -> CreatedCredential:
+    async def rotate_credential(self, name: str, overlap_seconds: int, actor: Actor) -> CreatedCredential:
         """Give a credential a new secret; the old one ends after the overlap, which may be zero. Not when revoked."""
-        credential = await self._live(name)
+        credential = await self._live(name, "credential:rotate", actor)
+        user = await self._store.one(USER, credential.user)
+        if user is not None:
+            await check_covers(self._store, actor, user)
         if not credential.secrets:
             raise Malformed("this credential has no secret to rotate")
         now = self._clock()
@@ -235,29 +257,29 @@ class CredentialAdministration:
         await self._save(changed, AuditTag.CREDENTIAL_ROTATED, f"credential:{credential.id}", detail, actor)
         return CreatedCredential(changed, secret)
 
-    async def suspend_credential(self, name: str, actor: str) -> Credential:
+    async def suspend_credential(self, name: str, actor: Actor) -> Credential:
         """Stop a credential until it is resumed."""
         return await self._set_state(name, CredentialState.SUSPENDED, AuditTag.CREDENTIAL_SUSPENDED, actor)
 
-    async def resume_credential(self, name: str, actor: str) -> Credential:
+    async def resume_credential(self, name: str, actor: Actor) -> Credential:
         """Let a suspended credential go on. A revoked one never does."""
         return await self._set_state(name, CredentialState.ACTIVE, AuditTag.CREDENTIAL_RESUMED, actor)
 
-    async def _set_state(self, name: str, state: CredentialState, tag: AuditTag, actor: str) -> Credential:
-        credential = await self._live(name)
+    async def _set_state(self, name: str, state: CredentialState, tag: AuditTag, actor: Actor) -> Credential:
+        credential = await self._live(name, "credential:suspend", actor)
         changed = replace(credential, state=state, version=credential.version + 1)
         await self._save(changed, tag, f"credential:{credential.id}", {}, actor)
         return changed
 
     async def revoke_credential(
-        self, name: str, why: str, actor: str, *, cascade: RevocationReason | None = None
+        self, name: str, why: str, actor: Actor, *, cascade: RevocationReason | None = None
     ) -> tuple[Credential, int, int]:
         """Revoke for good: nothing begins to be issued from the commit on; open orders end.
 
         With `cascade`, its live certificates are revoked for that reason. Gives the credential and how many orders
         ended and certificates were revoked.
         """
-        credential = await self._live(name)
+        credential = await self._live(name, "credential:revoke", actor)
         now = self._clock()
         changed = replace(
             credential,
@@ -272,9 +294,9 @@ class CredentialAdministration:
         # Whatever interrupts what follows, the job does it again; it also finds what was being signed just now.
         unit.schedule(CASCADE_JOB, credential.id, now + timedelta(seconds=CASCADE_AGAIN_SECONDS))
         detail = {"why": why, "cascade": cascade}
-        unit.audit(AuditEvent(AuditTag.CREDENTIAL_REVOKED, now, actor, f"credential:{credential.id}", detail))
+        unit.audit(AuditEvent(AuditTag.CREDENTIAL_REVOKED, now, actor.name, f"credential:{credential.id}", detail))
         await self._commit(unit, "the credential was changed at the same time")
-        ended, certificates = await self.finish_revocation(credential.id, actor)
+        ended, certificates = await self.finish_revocation(credential.id, actor.name)
         return changed, ended, certificates
 
     async def finish_revocation(self, credential_id: str, actor: str) -> tuple[int, int]:
@@ -293,16 +315,16 @@ class CredentialAdministration:
         """ACME accounts bound to a credential."""
         return await self._store.many(ACCOUNTS_OF_CREDENTIAL, credential, after, limit)
 
-    async def _live(self, name: str) -> Credential:
-        credential = await self.credential(name)
+    async def _live(self, name: str, permission: str, actor: Actor) -> Credential:
+        credential = await self.find_credential(name, permission, actor)
         if credential.state is CredentialState.REVOKED:
             raise OrderConflict("the credential is revoked; that is final")
         return credential
 
-    async def _save(self, entity: Entity, tag: AuditTag, of: str, detail: dict[str, Any], actor: str) -> None:
+    async def _save(self, entity: Entity, tag: AuditTag, of: str, detail: dict[str, Any], actor: Actor) -> None:
         unit = Unit()
         unit.save(entity)
-        unit.audit(AuditEvent(tag, self._clock(), actor, of, detail))
+        unit.audit(AuditEvent(tag, self._clock(), actor.name, of, detail))
         await self._commit(unit, f"{of} was changed at the same time")
 
     async def _commit(self, unit: Unit, taken: str) -> None:
@@ -317,6 +339,15 @@ def _has_secret(method: AuthenticationMethod, options: Mapping[str, Any]) -> boo
     if method is AuthenticationMethod.OAUTH:
         return str(options.get("client_authentication", "client_secret")) == "client_secret"
     return method not in (AuthenticationMethod.NONE, AuthenticationMethod.CERTIFICATE)
+
+
+def _the_one(known: list[Credential], name: str) -> Credential:
+    if len(known) > 1:
+        ids = ", ".join(f"{one.type} {one.id}" for one in known)
+        raise Malformed(f'"{name}" names several credentials: {ids}; say which by its id')
+    if not known:
+        raise UnknownObject(f'there is no credential "{name}"')
+    return known[0]
 
 
 def _new_secret() -> str:

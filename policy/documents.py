@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 
 from ca_core.clock import Clock
+from policy.access import Actor
 from policy.approval import check_foreign
 from policy.audit import AuditEvent, AuditTag
 from policy.catalogue import Catalogue
@@ -15,6 +16,7 @@ from policy.dossier import Document, DocumentStatus, Dossier, completed
 from policy.ids import new_id
 from policy.order import Order, OrderStatus
 from policy.ordering import Ordering
+from policy.people import owned_through
 from policy.problems import Malformed, NotReady, OrderConflict, TooLarge, UnknownOrder, UnsupportedMedia
 from policy.product import DocumentRule
 from policy.store import DOCUMENT, Store, Unit
@@ -76,24 +78,26 @@ class Documents:
             raise UnknownOrder(f"the order has no document {document_id}")
         return document, content
 
-    async def review(self, order: Order, document_id: str, reviewer: str, *, accept: bool, why: str = "") -> Order:
+    async def review(self, order: Order, document_id: str, actor: Actor, *, accept: bool, why: str = "") -> Order:
         """Accept or reject a document; the order goes on when nothing is owed any more.
 
         Raises UnknownOrder, NotReady, Forbidden (who handed it in), Malformed for a rejection without a reason.
         """
         dossier = order.dossier or Dossier()
         document = dossier.document(document_id)
-        await check_foreign(self._store, order, reviewer)
+        owned = await owned_through(self._store, order.credential)
+        actor.find("order:review", order, owned, UnknownOrder(f"there is no order {order.id}"))
+        check_foreign(order, owned, actor)
         if document.status is not DocumentStatus.WAITING:
             raise NotReady(f"the document was {document.status} already")
         if not accept and not why.strip():
             raise Malformed("say why the document is rejected")
         now = self._clock()
         status = DocumentStatus.ACCEPTED if accept else DocumentStatus.REJECTED
-        reviewed = replace(document, status=status, reviewer=reviewer, reviewed=now, why=why.strip() or None)
+        reviewed = replace(document, status=status, reviewer=actor.name, reviewed=now, why=why.strip() or None)
         documents = tuple(reviewed if one.id == document_id else one for one in dossier.documents)
         tag = AuditTag.DOCUMENT_ACCEPTED if accept else AuditTag.DOCUMENT_REJECTED
         detail = {"document": document_id, "type": document.type, "sha256": document.sha256, "why": why.strip()}
         unit = Unit()
-        unit.audit(AuditEvent(tag, now, reviewer, f"order:{order.id}", detail))
+        unit.audit(AuditEvent(tag, now, actor.name, f"order:{order.id}", detail))
         return await self._ordering.settle(order, unit, dossier=completed(replace(dossier, documents=documents)))

@@ -11,11 +11,13 @@ import msgspec
 
 from ca_core.clock import Clock
 from ca_core.status import CertificateState
+from policy.access import Actor
 from policy.account import Account, Group, User
 from policy.audit import AuditEvent, AuditTag, read_leaf
 from policy.credential import Credential
 from policy.mount import Mount
 from policy.order import Authorization, Order
+from policy.people import owned_through
 from policy.problems import AccountUnknown, Malformed, UnknownCertificate, UnknownOrder, UnknownProduct
 from policy.product import Product
 from policy.store import (
@@ -139,14 +141,17 @@ class Inventory:
             found[serial] = (*found.get(serial, ()), tag)
         return found
 
-    async def tag(self, serial: str, tags: Sequence[str], actor: str) -> tuple[str, ...]:
+    async def tag(self, serial: str, tags: Sequence[str], actor: Actor) -> tuple[str, ...]:
         """Give a certificate these tags and no others. Raises UnknownCertificate, Malformed."""
+        actor.check("certificate:tag")
         one = await self.certificate(serial)
+        owned = await owned_through(self._store, one.stored.credential)
+        actor.find("certificate:tag", one, owned, UnknownCertificate(f"there is no certificate with serial {serial}"))
         wanted = check_tags(tags)
         unit = Unit()
         unit.tag(one.stored.serial, wanted)
         of, detail = f"certificate:{one.stored.serial}", {"tags": list(wanted)}
-        unit.audit(AuditEvent(AuditTag.CERTIFICATE_TAGGED, self.clock(), actor, of, detail))
+        unit.audit(AuditEvent(AuditTag.CERTIFICATE_TAGGED, self.clock(), actor.name, of, detail))
         await self._store.commit(unit)
         return wanted
 

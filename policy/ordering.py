@@ -271,7 +271,7 @@ class Ordering:
 
     async def cancel(self, principal: Principal, order: Order, why: str) -> Order:
         """Withdraw an order that is not being signed. Raises NotReady, OrderConflict."""
-        return await self._approval.cancel(order.id, str(principal.requester), why)
+        return await self._approval.withdraw(order, str(principal.requester), why)
 
     async def again(self, principal: Principal, order: Order) -> Order:
         """Try once more: go on with an order that is stuck, or place anew one that ended without a certificate.

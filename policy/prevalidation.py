@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from ca_core.clock import Clock
 from ca_core.names import read_identifier
+from policy.access import Actor
 from policy.audit import AuditEvent, AuditTag
 from policy.domain import Domain, DomainScope
 from policy.problems import Malformed, RejectedIdentifier
@@ -24,7 +25,7 @@ class Prevalidation:
         self._clock = clock
 
     async def add(
-        self, name: str, group: str, scope: DomainScope, valid_till: datetime, actor: str, evidence: str = ""
+        self, name: str, group: str, scope: DomainScope, valid_till: datetime, actor: Actor, evidence: str = ""
     ) -> Domain:
         """A domain that the group need not prove until then; one that is there is replaced. Raises Malformed."""
         now = self._clock()
@@ -35,21 +36,21 @@ class Prevalidation:
             raise Malformed(f"a domain counts as proven for {LONGEST.days} days at most, and until a time to come")
         if await self._store.one(GROUP, group) is None:
             raise Malformed(f'there is no group "{group}"')
-        domain = Domain(normal, group, scope, valid_till, now, actor, evidence)
+        domain = Domain(normal, group, scope, valid_till, now, actor.name, evidence)
         unit = Unit()
         unit.put_domain(domain)
         detail = {"group": group, "scope": scope, "until": valid_till, "evidence": evidence}
-        unit.audit(AuditEvent(AuditTag.DOMAIN_ADDED, now, actor, f"domain:{normal}", detail))
+        unit.audit(AuditEvent(AuditTag.DOMAIN_ADDED, now, actor.name, f"domain:{normal}", detail))
         await self._store.commit(unit)
         return domain
 
-    async def remove(self, name: str, group: str, actor: str) -> None:
+    async def remove(self, name: str, group: str, actor: Actor) -> None:
         """Have the group prove it again. An order that counts on it is not issued any more. Raises Malformed."""
         normal = _normal(name)
         unit = Unit()
         unit.remove_domain(group, normal)
         tag = AuditTag.DOMAIN_REMOVED
-        unit.audit(AuditEvent(tag, self._clock(), actor, f"domain:{normal}", {"group": group}))
+        unit.audit(AuditEvent(tag, self._clock(), actor.name, f"domain:{normal}", {"group": group}))
         try:
             await self._store.commit(unit)
         except Conflict as conflict:

@@ -12,12 +12,14 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from ca_core.algorithms import key_type
 from ca_core.clock import Clock
 from ca_core.keycheck import check_key
+from policy.access import Actor
 from policy.account import Account, AccountStatus
 from policy.audit import AuditEvent, AuditTag
 from policy.authorizing import cancel_open_orders
 from policy.credential import Principal
 from policy.ids import AccountId, new_id
 from policy.limits import PAUSE_LIMIT, Limits
+from policy.people import owned_through
 from policy.problems import AccountUnknown, BadPublicKey, Forbidden, Malformed, OrderConflict, Unauthenticated
 from policy.sealing import fingerprint
 from policy.store import (
@@ -136,32 +138,32 @@ class Registering:
 
     # ----------------------------------------------------------------- what an administrator does
 
-    async def suspend(self, account_id: str, why: str, actor: str) -> Account:
+    async def suspend(self, account_id: str, why: str, actor: Actor) -> Account:
         """Stop an account until it is resumed; its open orders stay, and cannot be finalized meanwhile."""
-        account = await self._stored(account_id)
+        account = await self._stored(account_id, actor)
         if account.status is not AccountStatus.VALID:
             raise OrderConflict(f"the account is {account.status}: only a valid one can be suspended")
         changed = replace(account, status=AccountStatus.SUSPENDED, version=account.version + 1)
-        return await self._save(actor, changed, AuditTag.ACCOUNT_SUSPENDED, {"why": why})
+        return await self._save(actor.name, changed, AuditTag.ACCOUNT_SUSPENDED, {"why": why})
 
-    async def resume(self, account_id: str, actor: str) -> Account:
+    async def resume(self, account_id: str, actor: Actor) -> Account:
         """Let a suspended account go on. One that has ended never does."""
-        account = await self._stored(account_id)
+        account = await self._stored(account_id, actor)
         if account.status is not AccountStatus.SUSPENDED:
             raise OrderConflict(f"the account is {account.status}: only a suspended one can be resumed")
         changed = replace(account, status=AccountStatus.VALID, version=account.version + 1)
-        return await self._save(actor, changed, AuditTag.ACCOUNT_RESUMED, {})
+        return await self._save(actor.name, changed, AuditTag.ACCOUNT_RESUMED, {})
 
-    async def revoke(self, account_id: str, why: str, actor: str) -> Account:
+    async def revoke(self, account_id: str, why: str, actor: Actor) -> Account:
         """End an account for good, which RFC 8555 section 7.1.6 calls "revoked" when the server does it."""
-        account = await self._stored(account_id)
+        account = await self._stored(account_id, actor)
         if account.status in (AccountStatus.DEACTIVATED, AccountStatus.REVOKED):
             raise OrderConflict(f"the account is {account.status} already; that is final")
-        return await self._end(account, AccountStatus.REVOKED, AuditTag.ACCOUNT_REVOKED, {"why": why}, actor)
+        return await self._end(account, AccountStatus.REVOKED, AuditTag.ACCOUNT_REVOKED, {"why": why}, actor.name)
 
-    async def unpause(self, account_id: str, names: Sequence[str], actor: str) -> list[Pause]:
+    async def unpause(self, account_id: str, names: Sequence[str], actor: Actor) -> list[Pause]:
         """Let an account order names again that it was paused for; without names, all of them. Raises Malformed."""
-        account = await self._stored(account_id)
+        account = await self._stored(account_id, actor)
         found = [
             one
             for one in await self._store.many(PAUSES, account.id)
@@ -173,17 +175,17 @@ class Registering:
         for one in found:
             unit.unpause(one)
         what = {"identifiers": [str(one.identifier) for one in found]}
-        unit.audit(AuditEvent(AuditTag.ACCOUNT_UNPAUSED, self._clock(), actor, f"account:{account.id}", what))
+        unit.audit(AuditEvent(AuditTag.ACCOUNT_UNPAUSED, self._clock(), actor.name, f"account:{account.id}", what))
         await self._commit(unit)
         for one in found:
             self._limits.forget(PAUSE_LIMIT, f"{account.id}/{one.identifier.value}")
         return found
 
-    async def _stored(self, account_id: str) -> Account:
+    async def _stored(self, account_id: str, actor: Actor) -> Account:
+        actor.check("account:change")
         account = await self._store.one(ACCOUNT, account_id)
-        if account is None:
-            raise AccountUnknown(f"there is no account {account_id}")
-        return account
+        owned = await owned_through(self._store, None if account is None else account.credential)
+        return actor.find("account:change", account, owned, AccountUnknown(f"there is no account {account_id}"))
 
     # ----------------------------------------------------------------- shared
 

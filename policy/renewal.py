@@ -10,10 +10,12 @@ from ca_core.clock import Clock
 from ca_core.csr import CertificationRequest
 from ca_core.names import subject_text
 from ca_core.status import CertificateState
+from policy.access import NOBODY, Actor
 from policy.audit import AuditEvent, AuditTag
 from policy.catalogue import Catalogue
 from policy.credential import Principal
 from policy.order import NewOrder, OrderKind
+from policy.people import owned_through
 from policy.problems import BadCSR, Forbidden, Malformed, OrderConflict, UnknownCertificate, UnknownProduct
 from policy.renaming import asks_for_other_names, renamed
 from policy.sealing import fingerprint
@@ -80,7 +82,7 @@ class Renewal:
 
     async def demand(
         self,
-        actor: str,
+        actor: Actor,
         *,
         why: str,
         serials: Sequence[str] = (),
@@ -92,34 +94,45 @@ class Renewal:
         Their windows lie in the past from the commit on, with the URL of a page for people (RFC 9773 section 4.2).
         Raises UnknownCertificate, UnknownProduct, Malformed.
         """
+        actor.check("certificate:renew")
         if explanation_url is not None and not _is_page(explanation_url):
             raise Malformed(f'"{explanation_url}" is not the http or https URL of a page')
         now = self._clock()
-        objects = [f"{CERTIFICATE_}{await self._known(serial)}" for serial in dict.fromkeys(serials)]
+        objects = [f"{CERTIFICATE_}{await self._known(serial, actor)}" for serial in dict.fromkeys(serials)]
         if product is not None:
+            actor.check("certificate:renew", NOBODY)
             if await self._catalogue.product(product) is None:
                 raise UnknownProduct(f'there is no product "{product}"')
             objects.append(PRODUCT + product)
         if not objects:
             raise Malformed("say which certificates: serials, or a product")
-        made = [Demand(one, now, why, actor, explanation_url) for one in objects]
+        return await self._demanded([Demand(one, now, why, actor.name, explanation_url) for one in objects])
+
+    async def demand_one(self, serial: str, why: str, actor: str) -> None:
+        """Have a certificate renewed now, as part of a bulk change that was allowed as a whole."""
+        await self._demanded([Demand(CERTIFICATE_ + serial, self._clock(), why, actor)])
+
+    async def _demanded(self, made: list[Demand]) -> list[Demand]:
         unit = Unit()
         for one in made:
             unit.demand(one)
-            detail = {"why": why, "explanation_url": explanation_url}
-            unit.audit(AuditEvent(AuditTag.RENEWAL_DEMANDED, now, actor, one.object, detail))
+            detail = {"why": one.why, "explanation_url": one.explanation_url}
+            unit.audit(AuditEvent(AuditTag.RENEWAL_DEMANDED, one.at, one.actor, one.object, detail))
         await self._store.commit(unit)
         return made
 
-    async def withdraw(self, actor: str, *, serials: Sequence[str] = (), product: str | None = None) -> list[str]:
+    async def withdraw(self, actor: Actor, *, serials: Sequence[str] = (), product: str | None = None) -> list[str]:
         """Take demands back: the ordinary windows count again. Raises UnknownCertificate, OrderConflict."""
-        objects = [f"{CERTIFICATE_}{await self._known(serial)}" for serial in dict.fromkeys(serials)]
-        objects += [PRODUCT + product] if product is not None else []
+        actor.check("certificate:renew")
+        objects = [f"{CERTIFICATE_}{await self._known(serial, actor)}" for serial in dict.fromkeys(serials)]
+        if product is not None:
+            actor.check("certificate:renew", NOBODY)
+            objects.append(PRODUCT + product)
         unit = Unit()
         for one in objects:
             unit.withdraw(one)
         for one in objects:
-            unit.audit(AuditEvent(AuditTag.RENEWAL_WITHDRAWN, self._clock(), actor, one))
+            unit.audit(AuditEvent(AuditTag.RENEWAL_WITHDRAWN, self._clock(), actor.name, one))
         try:
             await self._store.commit(unit)
         except Conflict as conflict:
@@ -130,10 +143,12 @@ class Renewal:
         """Everything that is to be renewed before its time."""
         return await self._store.many(DEMANDS)
 
-    async def _known(self, serial: str) -> str:
+    async def _known(self, serial: str, actor: Actor) -> str:
         normal = serial.strip().lower().removeprefix("0x").replace(":", "").rjust(40, "0")
-        if await self._store.one(CERTIFICATE, normal) is None:
-            raise UnknownCertificate(f"there is no certificate with serial {serial}")
+        found = await self._store.one(CERTIFICATE, normal)
+        owned = await owned_through(self._store, None if found is None else found[0].credential)
+        missing = UnknownCertificate(f"there is no certificate with serial {serial}")
+        actor.find("certificate:renew", found, owned, missing)
         return normal
 
     async def successor(self, principal: Principal, new: NewOrder, *, same_names: bool, rename: bool) -> NewOrder:

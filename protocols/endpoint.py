@@ -13,6 +13,8 @@ from policy.administration import Administration
 from policy.admission import Admission
 from policy.inventory import Inventory
 from policy.mount import Mount
+from policy.organisations import Organisations
+from policy.people import People
 from policy.problems import Internal, Problem
 from policy.registration import RegistrationAuthority
 from protocols.http import HTTPRequest, HTTPResponse, Operation, Route
@@ -39,7 +41,11 @@ class Services:
     status_url: str
     clock: Clock = system_clock
     administration: Administration | None = None
-    """What changes credentials, products, mounts and users: for doors through which that may be asked."""
+    """What changes credentials, products and mounts: for doors through which that may be asked."""
+    people: People | None = None
+    """Users, groups and roles."""
+    organisations: Organisations | None = None
+    """Organisations."""
     inventory: Inventory | None = None
     """Search and lists."""
     admission: Admission | None = None

@@ -18,6 +18,7 @@ from gateway.app import Core, put_together
 from gateway.config import load
 from gateway.store import open_store
 from policy.account import Group, User
+from policy.acting import operator
 from policy.authorities import Authorities
 from policy.credential import AuthenticationMethod, CredentialType
 from policy.credentialing import CreatedCredential, NewCredential
@@ -31,7 +32,7 @@ from policy.validation import Attempt, Evidence
 from policy.validation.caa import CAASet
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-ACTOR = "user:tests"
+ACTOR = operator("user:tests")
 
 TLS_PROFILE = CertificateProfile(
     name="tls-server",
@@ -143,8 +144,8 @@ async def make_house(state: Path, clock: FixedClock, store_url: str = "sqlite://
 
 async def _furnish(house: House) -> None:
     admin = house.core.administration
-    await admin.apply_group(Group("ops"), ACTOR)
-    await admin.apply_user(User("alice", ("ops",)), ACTOR)
+    await house.core.people.apply_group(Group("ops"), ACTOR)
+    await house.core.people.apply_user(User("alice", ("ops",), roles=("requester",)), ACTOR)
     tls = Product(
         "tls",
         1,

@@ -7,8 +7,10 @@ server call the very same ones. Who asks comes as `actor` and goes into the audi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
+
+from policy.acting import operator
 
 if TYPE_CHECKING:
     from gateway.app import Core
@@ -25,9 +27,21 @@ def commands_of(core: Core) -> Mapping[str, Command]:
     from gateway.commands.credentials import COMMANDS as CREDENTIALS
     from gateway.commands.domains import COMMANDS as DOMAINS
     from gateway.commands.orders import COMMANDS as ORDERS
+    from gateway.commands.people import COMMANDS as PEOPLE
     from gateway.commands.system import COMMANDS as SYSTEM
 
     functions = {
-        **ACCOUNTS, **AUDIT, **CATALOGUE, **CERTIFICATES, **CREDENTIALS, **DOMAINS, **ORDERS, **SYSTEM,
+        **ACCOUNTS, **AUDIT, **CATALOGUE, **CERTIFICATES, **CREDENTIALS, **DOMAINS, **ORDERS, **PEOPLE,
+        **SYSTEM,
     }  # fmt: skip
-    return {name: partial(function, core) for name, function in functions.items()}
+    return {name: partial(_acting(function), core) for name, function in functions.items()}
+
+
+def _acting(function: Command) -> Command:
+    """The command for an actor that is still a name: whoever reaches the admin socket runs this machine."""
+
+    @wraps(function)
+    async def run(core: Core, *, actor: str, **arguments: Any) -> Any:
+        return await function(core, actor=operator(actor), **arguments)
+
+    return run

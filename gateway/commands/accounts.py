@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.commands.certificates import certificate_value
 from gateway.commands.orders import order_value
 from gateway.commands.plain import event_value, moment, page_size
+from policy.access import NOBODY, Actor
 from policy.account import Account, AccountStatus
 from policy.problems import Malformed
 from policy.sealing import fingerprint
@@ -44,7 +45,7 @@ def pause_value(pause: Pause) -> dict[str, Any]:
 async def page(
     core: Core,
     *,
-    actor: str,
+    actor: Actor,
     after: str = "",
     limit: int = 500,
     mount: str = "",
@@ -53,6 +54,7 @@ async def page(
     text: str = "",
 ) -> dict[str, Any]:
     """Accounts by any of these filters, and where the next page begins ("" at the end). Raises Malformed."""
+    actor.check("account:read", NOBODY)
     if status and status not in list(AccountStatus):
         raise Malformed(f'"{status}" is no status of an account; there are {", ".join(AccountStatus)}')
     if credential:
@@ -62,11 +64,12 @@ async def page(
     return {"items": [account_value(one) for one in found], "next": found[-1].id if len(found) == size else ""}
 
 
-async def show(core: Core, *, id: str, actor: str, orders: int = ORDERS_SHOWN) -> dict[str, Any]:
+async def show(core: Core, *, id: str, actor: Actor, orders: int = ORDERS_SHOWN) -> dict[str, Any]:
     """An account with its newest orders, their certificates, what it is paused for, and its events.
 
     Raises AccountUnknown.
     """
+    actor.check("account:read", NOBODY)
     account = await core.inventory.account(id)
     found = await core.inventory.orders_of_account(account.id, "", page_size(orders))
     now = core.clock()
@@ -84,30 +87,31 @@ async def show(core: Core, *, id: str, actor: str, orders: int = ORDERS_SHOWN) -
     }
 
 
-async def orders_page(core: Core, *, id: str, actor: str, after: str = "", limit: int = 500) -> dict[str, Any]:
+async def orders_page(core: Core, *, id: str, actor: Actor, after: str = "", limit: int = 500) -> dict[str, Any]:
     """The orders of an account, newest first, and where the next page begins. Raises AccountUnknown."""
+    actor.check("order:read", NOBODY)
     account = await core.inventory.account(id)
     size = page_size(limit)
     found = await core.inventory.orders_of_account(account.id, after, size)
     return {"items": [order_value(order) for order in found], "next": found[-1].id if len(found) == size else ""}
 
 
-async def suspend(core: Core, *, id: str, actor: str, why: str = "") -> dict[str, Any]:
+async def suspend(core: Core, *, id: str, actor: Actor, why: str = "") -> dict[str, Any]:
     """Refuse it until it is resumed. Raises AccountUnknown, OrderConflict."""
     return account_value(await core.registering.suspend(id, why or "no reason was given", actor))
 
 
-async def resume(core: Core, *, id: str, actor: str) -> dict[str, Any]:
+async def resume(core: Core, *, id: str, actor: Actor) -> dict[str, Any]:
     """Accept it again. Raises AccountUnknown, OrderConflict."""
     return account_value(await core.registering.resume(id, actor))
 
 
-async def deactivate(core: Core, *, id: str, actor: str, why: str = "") -> dict[str, Any]:
+async def deactivate(core: Core, *, id: str, actor: Actor, why: str = "") -> dict[str, Any]:
     """End it for good, with its open orders. Raises AccountUnknown, OrderConflict."""
     return account_value(await core.registering.revoke(id, why or "no reason was given", actor))
 
 
-async def unpause(core: Core, *, id: str, actor: str, names: list[str] | None = None) -> list[dict[str, Any]]:
+async def unpause(core: Core, *, id: str, actor: Actor, names: list[str] | None = None) -> list[dict[str, Any]]:
     """Let it order these names again, or all that it is paused for. Raises AccountUnknown, Malformed, OrderConflict."""
     return [pause_value(one) for one in await core.registering.unpause(id, names or (), actor)]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.commands.plain import event_value, moment, page_size
 from gateway.commands.telling import telling
+from policy.access import NOBODY, Actor
 from policy.audit import Checkpoint, Frontier, leaf, leaf_hash, note
 from policy.sealer import ORIGIN
 from policy.store import CHECKPOINT
@@ -16,28 +17,31 @@ if TYPE_CHECKING:
     from gateway.commands import Command
 
 
-async def page(core: Core, *, actor: str, after: int = 0, limit: int = 500) -> dict[str, Any]:
+async def page(core: Core, *, actor: Actor, after: int = 0, limit: int = 500) -> dict[str, Any]:
     """Events in their order after the one with this number, and where the next page begins (0 at the end).
 
     `leaf_hash` is the hash of the event's place in the Merkle tree; the leaf itself is the canonical JSON of the
     other members but `seq`.
     """
+    actor.check("audit:read", NOBODY)
     size = page_size(limit)
     found = await core.inventory.audit_page(after, size)
     items = [{"seq": seq, **event_value(event), "leaf_hash": leaf_hash(leaf(event)).hex()} for seq, event in found]
     return {"items": items, "next": found[-1][0] if len(found) == size else 0}
 
 
-async def size(core: Core, *, actor: str) -> dict[str, Any]:
+async def size(core: Core, *, actor: Actor) -> dict[str, Any]:
     """How many events there are, and up to which one they are sealed."""
+    actor.check("audit:read", NOBODY)
     last = await core.store.one(CHECKPOINT)
     return {"size": await core.inventory.audit_size(), "sealed": last.size if last is not None else 0}
 
 
 async def show(
-    core: Core, *, actor: str, after: int | None = None, limit: int = 20, object: str = ""
+    core: Core, *, actor: Actor, after: int | None = None, limit: int = 20, object: str = ""
 ) -> list[dict[str, Any]]:
     """The newest events; or those after a number; or those of one object ("order:…"). In their order."""
+    actor.check("audit:read", NOBODY)
     if object:
         return [event_value(event) for event in (await core.inventory.events(object))[-limit:]]
     if after is None:
@@ -46,8 +50,9 @@ async def show(
     return [{"seq": seq, **event_value(event)} for seq, event in found]
 
 
-async def verify(core: Core, *, actor: str, progress: Progress) -> dict[str, Any]:
+async def verify(core: Core, *, actor: Actor, progress: Progress) -> dict[str, Any]:
     """Read the whole log and compare it with its checkpoints, and the certificates with their events."""
+    actor.check("audit:read", NOBODY)
     total, done = await core.inventory.audit_size(), 0
 
     def note_progress(events: int) -> None:
@@ -67,8 +72,9 @@ async def verify(core: Core, *, actor: str, progress: Progress) -> dict[str, Any
     }
 
 
-async def checkpoint(core: Core, *, actor: str) -> dict[str, Any] | None:
+async def checkpoint(core: Core, *, actor: Actor) -> dict[str, Any] | None:
     """Sign the log as it stands, and give the newest checkpoint; None for an empty log."""
+    actor.check("audit:seal", NOBODY)
     await core.sealer.seal()
     last = await core.store.one(CHECKPOINT)
     return None if last is None else checkpoint_value(last)

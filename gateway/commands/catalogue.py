@@ -1,4 +1,4 @@
-"""Commands about what may be had, where and by whom: products, mounts, users, groups.
+"""Commands about what may be had, and where: products, mounts.
 
 What is applied is checked as the server will use it, before it is written: a product by its issuer and profile, a
 mount by its door. `changes` says, key by key, what differs from what is there; with `dry_run` that is all.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.seeds import mount_of, product_of, read_toml
-from policy.account import Group, User
+from policy.access import NOBODY, Actor
 from policy.credential import CredentialType
 from policy.mount import Mount
 from policy.problems import Malformed
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 # --------------------------------------------------------------------------- products
 
 
-async def product_list(core: Core, *, actor: str) -> list[dict[str, Any]]:
+async def product_list(core: Core, *, actor: Actor) -> list[dict[str, Any]]:
     """The newest version of every product, in short."""
+    actor.check("product:read", NOBODY)
     return [
         {
             "name": one.name,
@@ -46,15 +47,17 @@ async def product_list(core: Core, *, actor: str) -> list[dict[str, Any]]:
     ]
 
 
-async def product_show(core: Core, *, name: str, actor: str, version: int | None = None) -> dict[str, Any]:
+async def product_show(core: Core, *, name: str, actor: Actor, version: int | None = None) -> dict[str, Any]:
     """Everything about a product, in the form in which a file has it. Raises UnknownProduct."""
+    actor.check("product:read", NOBODY)
     return _plain(await core.inventory.product(name, version))
 
 
 async def product_apply(
-    core: Core, *, text: str, actor: str, source: str = "the product", dry_run: bool = False
+    core: Core, *, text: str, actor: Actor, source: str = "the product", dry_run: bool = False
 ) -> dict[str, Any]:
     """Make what a TOML text says the newest version of its product. Raises Malformed, OrderConflict."""
+    actor.check("product:change", NOBODY)
     product = product_of(read_toml(text, source), source)
     await _check_product(core, product, source)
     current = next((one for one in await core.inventory.products() if one.name == product.name), None)
@@ -80,8 +83,9 @@ async def _check_product(core: Core, product: Product, source: str) -> None:
             raise Malformed(f"{source}: {fault}") from fault
 
 
-async def product_state(core: Core, *, name: str, state: str, actor: str) -> dict[str, Any]:
+async def product_state(core: Core, *, name: str, state: str, actor: Actor) -> dict[str, Any]:
     """Activate, suspend or retire a product: a new version with that state. Raises UnknownProduct, Malformed."""
+    actor.check("product:change", NOBODY)
     if state not in list(ProductState):
         raise Malformed(f'"{state}" is no state of a product; there are {", ".join(ProductState)}')
     changed = await core.administration.set_product_state(name, ProductState(state), actor)
@@ -91,20 +95,23 @@ async def product_state(core: Core, *, name: str, state: str, actor: str) -> dic
 # --------------------------------------------------------------------------- mounts
 
 
-async def mount_list(core: Core, *, actor: str) -> list[dict[str, Any]]:
+async def mount_list(core: Core, *, actor: Actor) -> list[dict[str, Any]]:
     """Every mount, closed ones too."""
+    actor.check("mount:read", NOBODY)
     return [{"key": one.key, **_plain(one)} for one in await core.inventory.mounts()]
 
 
-async def mount_show(core: Core, *, key: str, actor: str) -> dict[str, Any]:
+async def mount_show(core: Core, *, key: str, actor: Actor) -> dict[str, Any]:
     """Everything about a mount, in the form in which a file has it. Raises Malformed."""
+    actor.check("mount:read", NOBODY)
     return _plain(await core.inventory.mount(key))
 
 
 async def mount_apply(
-    core: Core, *, text: str, actor: str, source: str = "the mount", dry_run: bool = False
+    core: Core, *, text: str, actor: Actor, source: str = "the mount", dry_run: bool = False
 ) -> dict[str, Any]:
     """Open a door at a place, or change it, as a TOML text says. Raises Malformed, UnknownProduct, OrderConflict."""
+    actor.check("mount:change", NOBODY)
     table = read_toml(text, source)
     if isinstance(table.get("anchors"), list):
         table["anchors"] = [_anchor(one, source) for one in table["anchors"]]
@@ -115,13 +122,14 @@ async def mount_apply(
     return await _apply_mount(core, mount, actor, dry_run=dry_run)
 
 
-async def mount_activate(core: Core, *, key: str, active: bool, actor: str) -> dict[str, Any]:
+async def mount_activate(core: Core, *, key: str, active: bool, actor: Actor) -> dict[str, Any]:
     """Open a mount again, or close it: a closed one is not served. Raises Malformed."""
+    actor.check("mount:change", NOBODY)
     mount = await core.inventory.mount(key)
     return await _apply_mount(core, replace(mount, active=active), actor)
 
 
-async def _apply_mount(core: Core, mount: Mount, actor: str, *, dry_run: bool = False) -> dict[str, Any]:
+async def _apply_mount(core: Core, mount: Mount, actor: Actor, *, dry_run: bool = False) -> dict[str, Any]:
     current = next((one for one in await core.inventory.mounts() if one.key == mount.key), None)
     changes = _changes(_without_versions(current), _without_versions(mount))
     if changes and not dry_run:
@@ -156,73 +164,10 @@ def _check_mount(core: Core, mount: Mount, source: str) -> None:
         raise Malformed(f"{source}: {fault}") from fault
 
 
-# --------------------------------------------------------------------------- users and groups
-
-
-async def user_list(core: Core, *, actor: str) -> list[dict[str, Any]]:
-    """Every user, without passwords."""
-    return [
-        {key: value for key, value in _plain(one).items() if key != "password"} for one in await core.inventory.users()
-    ]
-
-
-async def user_apply(
-    core: Core,
-    *,
-    name: str,
-    groups: list[str],
-    actor: str,
-    roles: list[str] | None = None,
-    email: str | None = None,
-    active: bool | None = None,
-) -> dict[str, Any]:
-    """Make or change a user; a password that is there stays, and `active` None leaves that as it is.
-
-    Credentials of an inactive user are refused. Raises Malformed, OrderConflict.
-    """
-    known = {one.name for one in await core.inventory.groups()}
-    unknown = set(groups) - known
-    if unknown:
-        raise Malformed(f"there is no group {_list(unknown)}; there are {_list(known)}")
-    current = next((one for one in await core.inventory.users() if one.name == name), None)
-    password = current.password if current else None
-    user = User(name, tuple(groups), tuple(roles or ()), email, password, _active(current, active))
-    changed = await core.administration.apply_user(user, actor)
-    return {"name": name, "changed": changed is not None}
-
-
-async def group_list(core: Core, *, actor: str) -> list[dict[str, Any]]:
-    """Every group."""
-    return [_plain(one) for one in await core.inventory.groups()]
-
-
-async def group_apply(
-    core: Core,
-    *,
-    name: str,
-    actor: str,
-    organisation: str | None = None,
-    domains: list[str] | None = None,
-    active: bool | None = None,
-) -> dict[str, Any]:
-    """Make or change a group; credentials of an inactive one are refused. Raises OrderConflict."""
-    current = next((one for one in await core.inventory.groups() if one.name == name), None)
-    group = Group(name, organisation, tuple(domains or ()), _active(current, active))
-    changed = await core.administration.apply_group(group, actor)
-    return {"name": name, "changed": changed is not None}
-
-
-def _active(current: User | Group | None, wanted: bool | None) -> bool:
-    """What was said, else what is there: a changed e-mail address must not let anybody in again."""
-    if wanted is not None:
-        return wanted
-    return current is None or current.active
-
-
 # --------------------------------------------------------------------------- what differs
 
 
-def _plain(value: Product | Mount | User | Group) -> dict[str, Any]:
+def _plain(value: Product | Mount) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
     return plain
 
@@ -263,8 +208,4 @@ COMMANDS: dict[str, Command] = {
     "mount.show": mount_show,
     "mount.apply": mount_apply,
     "mount.activate": mount_activate,
-    "user.list": user_list,
-    "user.apply": user_apply,
-    "group.list": group_list,
-    "group.apply": group_apply,
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ca_core.names import subject_text
 from ca_core.status import CertificateState, RevocationReason
 from gateway.commands.plain import event_value, moment, page_size, pem
+from policy.access import NOBODY, Actor
 from policy.inventory import ListedCertificate
 from policy.problems import BadRevocationReason, Malformed
 from policy.store import SERVICE, Demand
@@ -47,8 +48,9 @@ def certificate_value(one: ListedCertificate, now: datetime) -> dict[str, Any]:
     }
 
 
-async def show(core: Core, *, serial: str, actor: str) -> dict[str, Any]:
+async def show(core: Core, *, serial: str, actor: Actor) -> dict[str, Any]:
     """One certificate with its chain and everything that was written down about it. Raises UnknownCertificate."""
+    actor.check("certificate:read", NOBODY)
     one = await core.inventory.certificate(serial)
     issuer = core.ca.issuer_by_id(one.stored.issuer_id)
     events = await core.inventory.events(f"certificate:{one.stored.serial}")
@@ -66,9 +68,10 @@ async def _identifier(core: Core, credential: str) -> str | None:
 
 
 async def page(
-    core: Core, *, actor: str, after: str = "", limit: int = 500, credential: str = "", text: str = ""
+    core: Core, *, actor: Actor, after: str = "", limit: int = 500, credential: str = "", text: str = ""
 ) -> dict[str, Any]:
     """Certificates, newest first, and where the next page begins ("" at the end)."""
+    actor.check("certificate:read", NOBODY)
     if credential and credential != SERVICE:
         credential = (await core.administration.credential(credential)).id
     size = page_size(limit)
@@ -80,31 +83,31 @@ async def page(
     }
 
 
-async def revoke(core: Core, *, serial: str, actor: str, reason: str = "unspecified") -> dict[str, Any]:
+async def revoke(core: Core, *, serial: str, actor: Actor, reason: str = "unspecified") -> dict[str, Any]:
     """Revoke for good. Raises UnknownCertificate, AlreadyRevoked, BadRevocationReason."""
     one = await core.inventory.certificate(serial)
-    await core.revocation.revoke(one.stored, _reason(reason), actor)
+    await core.supervision.revoke(one.stored.serial, _reason(reason), actor)
     return await _now(core, one)
 
 
-async def hold(core: Core, *, serial: str, actor: str) -> dict[str, Any]:
+async def hold(core: Core, *, serial: str, actor: Actor) -> dict[str, Any]:
     """Suspend. Raises UnknownCertificate, AlreadyRevoked, OrderConflict."""
     one = await core.inventory.certificate(serial)
-    await core.revocation.hold(one.stored, actor)
+    await core.supervision.hold(one.stored.serial, actor)
     return await _now(core, one)
 
 
-async def release(core: Core, *, serial: str, actor: str) -> dict[str, Any]:
+async def release(core: Core, *, serial: str, actor: Actor) -> dict[str, Any]:
     """Reinstate a suspended certificate. Raises UnknownCertificate, AlreadyRevoked, OrderConflict."""
     one = await core.inventory.certificate(serial)
-    await core.revocation.release(one.stored, actor)
+    await core.supervision.release(one.stored.serial, actor)
     return await _now(core, one)
 
 
 async def renew_now(
     core: Core,
     *,
-    actor: str,
+    actor: Actor,
     serials: list[str] | None = None,
     product: str | None = None,
     explanation_url: str | None = None,
@@ -122,15 +125,16 @@ async def renew_now(
 
 
 async def renew_later(
-    core: Core, *, actor: str, serials: list[str] | None = None, product: str | None = None
+    core: Core, *, actor: Actor, serials: list[str] | None = None, product: str | None = None
 ) -> list[dict[str, Any]]:
     """Take such demands back; what is left of them. Raises UnknownCertificate, OrderConflict."""
     await core.renewal.withdraw(actor, serials=serials or (), product=product)
     return await demands(core, actor=actor)
 
 
-async def demands(core: Core, *, actor: str) -> list[dict[str, Any]]:
+async def demands(core: Core, *, actor: Actor) -> list[dict[str, Any]]:
     """What is to be renewed before its time."""
+    actor.check("certificate:read", NOBODY)
     return [demand_value(one) for one in await core.renewal.demands()]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.commands.certificates import cascade_reason
 from gateway.commands.plain import moment, page_size, read_moment
+from policy.access import NOBODY, Actor
 from policy.credential import AuthenticationMethod, Credential, CredentialState, CredentialType
 from policy.credentialing import CreatedCredential, NewCredential
 from policy.problems import Malformed
@@ -45,7 +46,7 @@ def credential_value(core: Core, one: Credential, uses: int) -> dict[str, Any]:
 async def create(
     core: Core,
     *,
-    actor: str,
+    actor: Actor,
     type: str,
     user: str,
     group: str,
@@ -117,7 +118,7 @@ async def _client_lines(core: Core, one: Credential, secret: str | None) -> list
 async def page(
     core: Core,
     *,
-    actor: str,
+    actor: Actor,
     after: str = "",
     limit: int = 500,
     type: str = "",
@@ -128,6 +129,7 @@ async def page(
     text: str = "",
 ) -> dict[str, Any]:
     """Credentials by any of these filters, and where the next page begins ("" at the end). Raises Malformed."""
+    actor.check("credential:read", NOBODY)
     if type:
         _one_of(CredentialType, type, "type of a credential")
     if status:
@@ -142,9 +144,9 @@ async def page(
     }
 
 
-async def show(core: Core, *, name: str, actor: str) -> dict[str, Any]:
+async def show(core: Core, *, name: str, actor: Actor) -> dict[str, Any]:
     """One credential with its ACME accounts and the times of its secrets, never the secrets. Raises Malformed."""
-    one = await core.administration.credential(name)
+    one = await core.administration.find_credential(name, "credential:read", actor)
     accounts = await core.administration.accounts(one.id, "", ACCOUNTS_SHOWN)
     return {
         **credential_value(core, one, await core.inventory.uses(one.id)),
@@ -163,26 +165,26 @@ async def show(core: Core, *, name: str, actor: str) -> dict[str, Any]:
     }
 
 
-async def rotate(core: Core, *, name: str, actor: str, overlap_seconds: int = 0) -> dict[str, Any]:
+async def rotate(core: Core, *, name: str, actor: Actor, overlap_seconds: int = 0) -> dict[str, Any]:
     """Give it a new secret; the old one ends after the overlap. Raises Malformed, OrderConflict."""
     if overlap_seconds < 0:
         raise Malformed("an overlap is not negative")
     return await _created(core, await core.administration.rotate_credential(name, overlap_seconds, actor))
 
 
-async def suspend(core: Core, *, name: str, actor: str) -> dict[str, Any]:
+async def suspend(core: Core, *, name: str, actor: Actor) -> dict[str, Any]:
     """Stop it until it is resumed. Raises Malformed, OrderConflict."""
     return await _value(core, await core.administration.suspend_credential(name, actor))
 
 
-async def resume(core: Core, *, name: str, actor: str) -> dict[str, Any]:
+async def resume(core: Core, *, name: str, actor: Actor) -> dict[str, Any]:
     """Let a suspended one go on. Raises Malformed, OrderConflict."""
     return await _value(core, await core.administration.resume_credential(name, actor))
 
 
-async def preview(core: Core, *, name: str, actor: str) -> dict[str, Any]:
+async def preview(core: Core, *, name: str, actor: Actor) -> dict[str, Any]:
     """What a revocation would stop. Raises Malformed."""
-    one = await core.administration.credential(name)
+    one = await core.administration.find_credential(name, "credential:read", actor)
     reach = await core.inventory.reach(one.id)
     return {
         **await _value(core, one),
@@ -193,7 +195,9 @@ async def preview(core: Core, *, name: str, actor: str) -> dict[str, Any]:
     }
 
 
-async def revoke(core: Core, *, name: str, actor: str, reason: str = "", cascade: str | None = None) -> dict[str, Any]:
+async def revoke(
+    core: Core, *, name: str, actor: Actor, reason: str = "", cascade: str | None = None
+) -> dict[str, Any]:
     """Revoke for good, with `cascade` its live certificates too, for that reason. Raises Malformed, OrderConflict."""
     why = reason or "no reason was given"
     one, orders, certificates = await core.administration.revoke_credential(

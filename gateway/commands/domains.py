@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.commands.plain import moment, read_moment
+from policy.access import NOBODY, Actor
 from policy.domain import Domain, DomainScope
 from policy.problems import Malformed
 
@@ -29,9 +30,10 @@ def domain_value(domain: Domain, now: datetime) -> dict[str, Any]:
 
 
 async def add(
-    core: Core, *, name: str, group: str, until: str, actor: str, scope: str = "exact", evidence: str = ""
+    core: Core, *, name: str, group: str, until: str, actor: Actor, scope: str = "exact", evidence: str = ""
 ) -> dict[str, Any]:
     """Have a group's orders for this domain need no challenge until then. Raises Malformed."""
+    actor.check("domain:vouch", NOBODY)
     if scope not in list(DomainScope):
         raise Malformed(f'"{scope}" is no scope; there are {", ".join(DomainScope)}')
     ends = read_moment(until)
@@ -41,13 +43,15 @@ async def add(
     return domain_value(made, core.clock())
 
 
-async def list_(core: Core, *, actor: str, group: str = "") -> list[dict[str, Any]]:
+async def list_(core: Core, *, actor: Actor, group: str = "") -> list[dict[str, Any]]:
     """Every pre-validated domain, or those of a group."""
+    actor.check("domain:read", NOBODY)
     return [domain_value(one, core.clock()) for one in await core.domains.all(group)]
 
 
-async def remove(core: Core, *, name: str, group: str, actor: str) -> dict[str, Any]:
+async def remove(core: Core, *, name: str, group: str, actor: Actor) -> dict[str, Any]:
     """Have it proven again; also for orders that count on it and are not issued yet. Raises Malformed."""
+    actor.check("domain:deactivate", NOBODY)
     await core.domains.remove(name, group, actor)
     return {"name": name, "group": group}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ca_core.csr import read_csr
 from ca_core.names import subject_text
 from gateway.commands.plain import event_value, moment, page_size
+from policy.access import NOBODY, Actor
 from policy.order import Authorization, Order, OrderStatus, StoredProblem
 from policy.problems import Malformed
 
@@ -60,8 +61,9 @@ def _request(order: Order) -> dict[str, Any] | None:
     }
 
 
-async def show(core: Core, *, id: str, actor: str) -> dict[str, Any]:
+async def show(core: Core, *, id: str, actor: Actor) -> dict[str, Any]:
     """An order, how each name was proven, the decision trace and every event. Raises UnknownOrder."""
+    actor.check("order:read", NOBODY)
     order, events = await core.inventory.order(id)
     proofs = await core.inventory.authorizations(order)
     now = core.clock()
@@ -100,9 +102,10 @@ def _challenges(authorization: Authorization) -> list[dict[str, Any]]:
 
 
 async def page(
-    core: Core, *, actor: str, after: str = "", limit: int = 500, status: str = "", credential: str = ""
+    core: Core, *, actor: Actor, after: str = "", limit: int = 500, status: str = "", credential: str = ""
 ) -> dict[str, Any]:
     """Orders, newest first, and where the next page begins ("" at the end). Raises Malformed."""
+    actor.check("order:read", NOBODY)
     if status and status not in list(OrderStatus):
         raise Malformed(f'"{status}" is no status of an order; there are {", ".join(OrderStatus)}')
     if credential:
@@ -115,17 +118,17 @@ async def page(
     }
 
 
-async def approve(core: Core, *, id: str, actor: str) -> dict[str, Any]:
+async def approve(core: Core, *, id: str, actor: Actor) -> dict[str, Any]:
     """Issue a held order. Raises UnknownOrder, NotReady, Forbidden, what the rules object to."""
     return order_value(await core.approval.approve(id, actor))
 
 
-async def reject(core: Core, *, id: str, actor: str, why: str = "") -> dict[str, Any]:
+async def reject(core: Core, *, id: str, actor: Actor, why: str = "") -> dict[str, Any]:
     """End a held order. Raises UnknownOrder, NotReady, Forbidden, OrderConflict."""
     return order_value(await core.approval.reject(id, actor, why or "no reason was given"))
 
 
-async def cancel(core: Core, *, id: str, actor: str, why: str = "") -> dict[str, Any]:
+async def cancel(core: Core, *, id: str, actor: Actor, why: str = "") -> dict[str, Any]:
     """Withdraw an open order that is not being signed. Raises UnknownOrder, NotReady, OrderConflict."""
     return order_value(await core.approval.cancel(id, actor, why))
 

@@ -14,6 +14,7 @@ from ca_core.names import read_subject, subject_text
 from gateway import __version__
 from gateway.commands.plain import moment, pem
 from gateway.commands.telling import telling
+from policy.access import NOBODY, Actor
 from policy.credential import CredentialState
 from policy.order import OrderStatus
 from policy.problems import Malformed, OrderConflict
@@ -55,13 +56,15 @@ def _authority_value(core: Core, one: StoredAuthority) -> dict[str, Any]:
     }
 
 
-async def ca_list(core: Core, *, actor: str) -> list[dict[str, Any]]:
+async def ca_list(core: Core, *, actor: Actor) -> list[dict[str, Any]]:
     """Every CA, in the order in which they were made; `loaded` says whether this process uses it."""
+    actor.check("authority:read", NOBODY)
     return [_authority_value(core, one) for one in await core.inventory.authorities()]
 
 
-async def ca_show(core: Core, *, name: str, actor: str) -> dict[str, Any]:
+async def ca_show(core: Core, *, name: str, actor: Actor) -> dict[str, Any]:
     """A CA with its certificates, the transcript of its ceremony and its CRLs. Raises Malformed."""
+    actor.check("authority:read", NOBODY)
     found = {one.name: one for one in await core.inventory.authorities()}
     if name not in found:
         raise Malformed(f'there is no CA "{name}"; there are {", ".join(found) or "none"}')
@@ -77,7 +80,7 @@ async def ca_show(core: Core, *, name: str, actor: str) -> dict[str, Any]:
 
 
 async def ca_create_root(
-    core: Core, *, name: str, subject: list[list[str]], key_type: str, days: int, actor: str
+    core: Core, *, name: str, subject: list[list[str]], key_type: str, days: int, actor: Actor
 ) -> dict[str, Any]:
     """A new root with its key. Raises Malformed, OrderConflict."""
     made = await core.authorities.make_root(name, _subject(subject), key_type, _validity(days), actor)
@@ -92,7 +95,7 @@ async def ca_create_issuing(
     subject: list[list[str]],
     key_type: str,
     days: int,
-    actor: str,
+    actor: Actor,
     shards: int = 1,
 ) -> dict[str, Any]:
     """A new issuing CA under a root of ours. Raises Malformed, OrderConflict."""
@@ -102,7 +105,7 @@ async def ca_create_issuing(
     return {**_authority_value(core, made), "pem": pem(made.certificate), "note": RESTART}
 
 
-async def ca_add_chain(core: Core, *, name: str, chain: str, actor: str) -> dict[str, Any]:
+async def ca_add_chain(core: Core, *, name: str, chain: str, actor: Actor) -> dict[str, Any]:
     """Offer another chain for a CA: PEM from its certificate up, without the root. Raises Malformed, OrderConflict."""
     try:
         found = x509.load_pem_x509_certificates(chain.encode())
@@ -112,7 +115,7 @@ async def ca_add_chain(core: Core, *, name: str, chain: str, actor: str) -> dict
     return {**_authority_value(core, made), "note": RESTART_CHAIN}
 
 
-async def ca_cross_certify(core: Core, *, name: str, root: str, actor: str) -> dict[str, Any]:
+async def ca_cross_certify(core: Core, *, name: str, root: str, actor: Actor) -> dict[str, Any]:
     """Have another root of ours certify a CA, and offer that chain. Raises Malformed, OrderConflict."""
     made = await core.authorities.cross_certify(name, root, actor)
     return {**_authority_value(core, made), "note": RESTART_CHAIN}
@@ -128,8 +131,9 @@ def _validity(days: int) -> timedelta:
     return timedelta(days=days)
 
 
-async def ca_crl(core: Core, *, actor: str, name: str | None = None) -> list[dict[str, Any]]:
+async def ca_crl(core: Core, *, actor: Actor, name: str | None = None) -> list[dict[str, Any]]:
     """Sign and publish the CRLs of a CA now, or of all. Raises Malformed."""
+    actor.check("authority:change", NOBODY)
     if name is not None and name not in core.ca.issuers:
         raise Malformed(f'there is no CA "{name}" in use; there are {", ".join(core.ca.issuers) or "none"}')
     chosen = [core.ca.issuers[name]] if name is not None else list(core.ca.issuers.values())
@@ -162,8 +166,9 @@ async def _crls(core: Core) -> list[dict[str, Any]]:
 # --------------------------------------------------------------------------- the store
 
 
-async def db_status(core: Core, *, actor: str) -> dict[str, Any]:
+async def db_status(core: Core, *, actor: Actor) -> dict[str, Any]:
     """Where the store is, how large, of which version, and how far the audit log has come."""
+    actor.check("system:read", NOBODY)
     last = await core.store.one(CHECKPOINT)
     return {
         **core.store.describe(),
@@ -173,8 +178,9 @@ async def db_status(core: Core, *, actor: str) -> dict[str, Any]:
     }
 
 
-async def db_check(core: Core, *, actor: str, progress: Progress) -> dict[str, Any]:
+async def db_check(core: Core, *, actor: Actor, progress: Progress) -> dict[str, Any]:
     """Read the whole file and check it; `faults` is empty when all is well."""
+    actor.check("system:read", NOBODY)
     begun = asyncio.get_running_loop().time()
 
     def said() -> str:
@@ -184,8 +190,9 @@ async def db_check(core: Core, *, actor: str, progress: Progress) -> dict[str, A
         return {"faults": await core.store.integrity()}
 
 
-async def db_backup(core: Core, *, path: str, actor: str, progress: Progress) -> dict[str, Any]:
+async def db_backup(core: Core, *, path: str, actor: Actor, progress: Progress) -> dict[str, Any]:
     """Copy the store, as of one moment, to a new file. Raises Malformed for a path that is taken or relative."""
+    actor.check("system:change", NOBODY)
     _check_backup(path)
     total = core.store.describe()["bytes"]
 
@@ -213,8 +220,9 @@ def _size(path: str) -> int:
 # --------------------------------------------------------------------------- what doctor asks
 
 
-async def facts(core: Core, *, actor: str) -> dict[str, Any]:
+async def facts(core: Core, *, actor: Actor) -> dict[str, Any]:
     """What gateway.diagnosis judges: nothing here says whether it is good."""
+    actor.check("system:read", NOBODY)
     now = core.clock()
     server = core.config.server
     return {

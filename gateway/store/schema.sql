@@ -141,6 +141,13 @@ CREATE TABLE organisations (
     body TEXT NOT NULL
 ) STRICT;
 
+-- Roles that were made here; the predefined ones are the program's.
+CREATE TABLE roles (
+    name TEXT NOT NULL PRIMARY KEY,
+    version INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
 -- Domains whose control a group has proven once for all its orders.
 CREATE TABLE domains (
     group_name TEXT NOT NULL,

@@ -337,11 +337,26 @@ DELETE FROM domains WHERE group_name = ?1 AND name = ?2;
 -- name: organisation_get
 SELECT body FROM organisations WHERE name = ?1;
 
+-- name: organisations_all
+SELECT body FROM organisations ORDER BY name;
+
 -- name: organisation_insert
 INSERT INTO organisations (name, version, body) VALUES (?1, ?2, ?3);
 
 -- name: organisation_save
 UPDATE organisations SET version = ?2, body = ?3 WHERE name = ?1 AND version = ?2 - 1;
+
+-- name: role_get
+SELECT body FROM roles WHERE name = ?1;
+
+-- name: roles_all
+SELECT body FROM roles ORDER BY name;
+
+-- name: role_insert
+INSERT INTO roles (name, version, body) VALUES (?1, ?2, ?3);
+
+-- name: role_save
+UPDATE roles SET version = ?2, body = ?3 WHERE name = ?1 AND version = ?2 - 1;
 
 -- name: product_current
 SELECT body FROM products WHERE name = ?1 ORDER BY version DESC LIMIT 1;

@@ -18,6 +18,7 @@ from policy.domain import Domain
 from policy.mount import Mount
 from policy.order import Authorization, Order
 from policy.product import Product
+from policy.roles import Role
 from policy.store.values import (
     AuditRow,
     Block,
@@ -166,6 +167,11 @@ DOMAINS_OF_GROUP = Query("domains_of_group", 1, _body(Domain))
 """group"""
 DOMAINS = Query("domains_all", 0, _body(Domain))
 ORGANISATION = Query("organisation_get", 1, _body(Organisation))
+"""name"""
+ORGANISATIONS = Query("organisations_all", 0, _body(Organisation))
+ROLE = Query("role_get", 1, _body(Role))
+"""name: of those that were made; the predefined ones are policy.access"""
+ROLES = Query("roles_all", 0, _body(Role))
 CERTIFICATE = Query("certificate_get", 1, _certificate_and_der)
 """serial (hex)"""
 CERTIFICATE_OF_ORDER = Query("certificate_of_order", 1, _certificate_and_der)

@@ -20,12 +20,14 @@ from policy.domain import Domain
 from policy.mount import Mount
 from policy.order import Authorization, Order
 from policy.product import Product
+from policy.roles import Role
 from policy.sealing import fingerprint
 from policy.store.values import Block, Bulk, Demand, Job, Pause, ServiceKey, StoredAuthority, StoredCertificate
 
 Value = str | int | bytes | float | None
 
 _encode = msgspec.json.Encoder().encode
+_LISTED = Product | Mount | ServiceKey | StoredAuthority | Block | Group | Role
 
 
 @dataclass(slots=True)
@@ -77,8 +79,7 @@ class Unit:
     def insert(self, entity: Entity) -> None:
         """Write a new entity. A taken key or unique value is a Conflict."""
         table, columns, _ = _TABLES[type(entity)]
-        # A new account or credential makes nothing stale; a new product version or mount does.
-        self.configuration |= isinstance(entity, Product | Mount | ServiceKey | StoredAuthority | Block)
+        self.configuration |= isinstance(entity, _LISTED)  # a new account or credential makes nothing stale
         self.write(f"{table}_insert", *columns(entity), entity.version, _encode(entity).decode())
 
     def save(self, entity: Entity) -> None:
@@ -303,8 +304,7 @@ class Unit:
     def job_done(self, job: Job) -> None:
         """Remove a job, if its lease is still ours."""
         self.must("job_done", job.kind, job.object, job.fence)
-        # It stays when it was scheduled again in the meantime.
-        self.write("job_forget", job.kind, job.object)
+        self.write("job_forget", job.kind, job.object)  # unless it was scheduled again in the meantime
 
     def job_again(self, job: Job, due: datetime) -> None:
         """Give a job back, to be done at `due`, if its lease is still ours."""
@@ -321,6 +321,7 @@ Entity = (
     | User
     | Group
     | Organisation
+    | Role
     | ServiceKey
     | StoredAuthority
     | Block
@@ -391,6 +392,7 @@ _TABLES: dict[type, tuple[str, Callable[[Any], tuple[Value, ...]], bool]] = {
     User: ("user", lambda u: (u.name, int(u.active)), True),
     Group: ("group", lambda g: (g.name, int(g.active)), True),
     Organisation: ("organisation", lambda o: (o.name,), True),
+    Role: ("role", lambda r: (r.name,), True),
     StoredAuthority: ("authority", lambda a: (a.name,), True),
     Block: ("block", lambda b: (b.id, b.subject, int(b.active), _seconds(b.until)), True),
     Bulk: ("bulk", lambda b: (b.id,), False),

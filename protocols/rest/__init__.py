@@ -18,7 +18,7 @@ A resource is one module here. It declares what can be asked and leaves everythi
         return Reply(_view(made), location=f"/colours/{made.name}", version=made.version)
 
     async def list_colours(call: Call, query: ColourQuery, after: str, limit: int) -> Page:
-        found = await call.door.inventory.colours(after, limit, shade=query.shade, groups=call.grant.groups)
+        found = await call.door.colours.page(call.actor, after, limit, shade=query.shade)
         return Page(tuple(map(_view, found)), found[-1].name if len(found) == limit else "")
 
     OPERATIONS = (
@@ -31,13 +31,14 @@ A resource is one module here. It declares what can be asked and leaves everythi
 Its line in `resources.py` makes the routes and the OpenAPI document know it. Rules for handlers:
 
 - Do through `call.door` what policy does; a handler translates, it does not decide. `call.actor` is who asks.
-- An object that the caller may not see is `NotFound`, in the very words of one that does not exist: ask
-  `call.grant.reaches(group)`. Lists filter in the store by `call.grant.groups` (None: everybody's).
+- An object that the caller may not see is answered in the very words of one that does not exist:
+  `call.actor.find("colour:change", found, owned, missing)`, best in the use case of policy. Lists leave out what
+  `call.actor.reaches("colour:read", owned)` does not reach.
 - Before changing an object call `call.match(version)`; answer with its new `version`. Both make ETag and If-Match work.
 - A mistake in a field is `Invalid(FieldError("/name", "rule", "sentence", nearest))`; several at once are said at once.
   For problems that policy raises, `pointers={"bad-csr": "/csr"}` says which field they are about.
 - `after` is the key of the last item of the page before; clients only ever see signed cursors.
-- A new permission ("colour:create") is added to policy/permission.py, where roles are.
+- A new permission ("colour:create") is added to policy/roles.py, where roles are.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ from protocols.rest.schema import encode, read_body, read_query
 from protocols.rest.settings import LABEL, RESTSettings
 
 MOUNT = f"rest/{LABEL}"
+ON_BEHALF_OF = "x-on-behalf-of"
+"""The user in whose name a portal asks; needs the permission user:act-for."""
 NO_STORE = ("Cache-Control", "no-store")
 _KEY = re.compile(r'"?([!#-~]{1,200})"?')
 """An idempotency key: visible ASCII, with or without the quotation marks of a structured field's string."""
@@ -54,12 +56,15 @@ class RESTEndpoint:
     def __init__(self, services: Services) -> None:
         assert isinstance(services.settings, RESTSettings)
         assert services.administration is not None and services.inventory is not None
+        assert services.people is not None and services.organisations is not None
         assert services.admission is not None
         self._ra = services.ra
         self._admission = services.admission
         self._door = Door(
             ra=services.ra,
             administration=services.administration,
+            people=services.people,
+            organisations=services.organisations,
             inventory=services.inventory,
             admission=services.admission,
             settings=services.settings,
@@ -97,10 +102,10 @@ class RESTEndpoint:
             principal = await self._authenticate(request)
             request.event["credential"] = principal.credential.id
             allowance = self._admission.count(principal)
-            grant = await self._admission.grant(principal)
+            actor = await self._admission.actor(principal, request.headers.get(ON_BEHALF_OF))
             if operation.permission is not None:
-                grant.check(operation.permission)
-            call = Call(self._door, request, principal, grant)
+                actor.check(operation.permission)
+            call = Call(self._door, request, principal, actor)
             response = await self._once(operation, call)
         except Problem as problem:
             note(problem, request)

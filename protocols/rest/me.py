@@ -27,8 +27,8 @@ class Me(View, frozen=True, kw_only=True):
     credential: str
     identifier: str
     method: str
-    permissions: Annotated[tuple[str, ...], Meta(description='What may be asked; "*" is everything.')]
-    groups: Annotated[tuple[str, ...] | None, Meta(description="Whose objects may be seen; null for everybody's.")]
+    permissions: Annotated[tuple[str, ...], Meta(description="What may be asked: resource:verb[:scope].")]
+    groups: Annotated[tuple[str, ...], Meta(description="The groups that scope `group` is about.")]
     products: tuple[OrderableProduct, ...]
     uses: Annotated[int, Meta(description="Certificates enrolled so far.")]
     use_limit: int | None
@@ -40,17 +40,17 @@ async def get_me(call: Call) -> Reply:
     door, credential = call.door, call.principal.credential
     mount = await door.ra.mount(call.principal.mount)
     products = [one for one in await door.ra.products(mount) if one.name in credential.products]
-    groups = call.grant.groups
+    actor = call.actor
     return Reply(
         Me(
             user=credential.user,
             group=credential.group,
-            roles=call.grant.roles,
+            roles=await door.people.roles_of(credential.user),
             credential=credential.id,
             identifier=credential.identifier,
             method=credential.method.value,
-            permissions=tuple(sorted(call.grant.permissions)),
-            groups=None if groups is None else tuple(sorted(groups)),
+            permissions=actor.permissions,
+            groups=tuple(sorted(actor.groups)),
             products=tuple(OrderableProduct(name=one.name, title=one.title, version=one.version) for one in products),
             uses=await door.inventory.uses(credential.id),
             use_limit=credential.use_limit,

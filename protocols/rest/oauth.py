@@ -146,9 +146,9 @@ class OAuth:
     async def _scopes(self, text: str, client: Principal) -> tuple[str, ...]:
         """The scopes asked for, each of which the client has; all that the credential has when none is named."""
         wanted = tuple(dict.fromkeys(text.split()))
-        grant = await self._admission.grant(client)
+        actor = await self._admission.actor(client)
         for one in wanted:
-            if not grant.allows(one):
+            if not actor.allows(one):
                 raise OAuthError("invalid_scope", f'the client does not have the permission "{one[:80]}"')
         return wanted or tuple(client.credential.options.get("scopes", ()))
 

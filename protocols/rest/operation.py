@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 from ca_core.clock import Clock
+from policy.access import Actor
 from policy.administration import Administration
 from policy.admission import Admission
 from policy.credential import Principal
 from policy.inventory import Inventory
-from policy.permission import Grant
+from policy.organisations import Organisations
+from policy.people import People
 from policy.registration import RegistrationAuthority
 from protocols.http import HTTPRequest
 from protocols.rest.paging import Page, PageQuery
@@ -89,6 +91,8 @@ class Door:
 
     ra: RegistrationAuthority
     administration: Administration
+    people: People
+    organisations: Organisations
     inventory: Inventory
     admission: Admission
     settings: RESTSettings
@@ -104,14 +108,10 @@ class Call:
     door: Door
     request: HTTPRequest
     principal: Principal
-    grant: Grant
+    actor: Actor
+    """Who asks and what they may; its name goes into the audit log, its `find` and `reaches` are the one check."""
     reference: str | None = None
     """The client's idempotency key, as a name for what it makes: unique to the credential."""
-
-    @property
-    def actor(self) -> str:
-        """Who asks, for the audit log: "user:alice"."""
-        return str(self.principal.requester)
 
     def path(self, name: str) -> str:
         """A parameter of the path."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from policy.access import UnknownObject
 from policy.jose import ALGORITHMS
 from policy.problems import Malformed, OrderConflict, Problem
 from protocols.http import HTTPRequest, HTTPResponse
@@ -83,14 +84,6 @@ class Invalid(Malformed):
         self.errors = errors
 
 
-class NotFound(Malformed):
-    """There is no such object, or it is not the caller's to see."""
-
-    title = "There is no such object"
-    code: ClassVar[str] = "not-found"
-    status: ClassVar[int] = 404
-
-
 class NotAcceptable(Malformed):
     """None of the media types that the client accepts can be given."""
 
@@ -112,7 +105,9 @@ def code_of(problem: Problem) -> tuple[int, str]:
     refused = problem.context.get("status")
     if isinstance(refused, int):
         return refused, HTTP_CODES.get(refused, problem.kind)
-    if isinstance(problem, Invalid | NotFound | NotAcceptable | PreconditionFailed):
+    if isinstance(problem, UnknownObject):
+        return 404, HTTP_CODES[404]
+    if isinstance(problem, Invalid | NotAcceptable | PreconditionFailed):
         return problem.status, problem.code
     return STATUS.get(problem.kind, 500), problem.kind
 

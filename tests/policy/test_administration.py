@@ -106,11 +106,10 @@ async def test_a_credential_that_has_something_to_show_opens_no_mount(house: Hou
 
 async def test_users_and_groups_name_what_there_is(house: House) -> None:
     """A misspelt group would be found out when its user may do nothing."""
-    administration = house.core.administration
     with pytest.raises(Malformed, match="nobody"):
-        await administration.apply_user(User("ann", ("nobody",)), ACTOR)
+        await house.core.people.apply_user(User("ann", ("nobody",)), ACTOR)
     with pytest.raises(Malformed, match="Nothing Ltd"):
-        await administration.apply_group(Group("printers", organisation="Nothing Ltd"), ACTOR)
+        await house.core.people.apply_group(Group("printers", organisation="Nothing Ltd"), ACTOR)
     assert await house.core.store.one(USER, "ann") is None
     assert await house.core.store.one(GROUP, "printers") is None
 

@@ -21,7 +21,7 @@ NAME, BELOW = "a.certgate.test", "x.a.certgate.test"
 async def revoked(house: House, *kinds: BlockKind, **more: object) -> Certificate:
     """A certificate that was revoked with blocks of these kinds."""
     certificate = await enrolled(house, await est(house), request(NAME, **more))  # type: ignore[arg-type]
-    await house.core.revocation.revoke(certificate.stored, RevocationReason.SUPERSEDED, ACTOR, block=kinds)
+    await house.core.revocation.revoke(certificate.stored, RevocationReason.SUPERSEDED, ACTOR.name, block=kinds)
     return certificate
 
 
@@ -91,7 +91,7 @@ async def test_revocation_and_block_are_one_transaction(house: House) -> None:
     certificate = await revoked(house)
     with pytest.raises(AlreadyRevoked):
         await house.core.revocation.revoke(
-            certificate.stored, RevocationReason.SUPERSEDED, ACTOR, block=(BlockKind.IDENTITY,)
+            certificate.stored, RevocationReason.SUPERSEDED, ACTOR.name, block=(BlockKind.IDENTITY,)
         )
     assert await house.core.blocking.page() == []
 
@@ -108,5 +108,5 @@ async def test_a_product_without_suspension_refuses_to_hold(house: House) -> Non
     certificate = await enrolled(house, await est(house), request(NAME))
     await change_product(house, suspension=False)
     with pytest.raises(Forbidden, match="cannot be suspended"):
-        await house.core.revocation.hold(certificate.stored, ACTOR)
+        await house.core.revocation.hold(certificate.stored, ACTOR.name)
     assert (await house.core.inventory.certificate(certificate.stored.serial)).said(house.clock()) == "valid"

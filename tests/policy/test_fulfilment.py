@@ -11,6 +11,7 @@ import pytest
 
 from ca_core.issuance import IssuanceToken, IssuedCertificate, Receipt
 from ca_core.problems import Internal, Unavailable
+from policy.acting import operator
 from policy.audit import AuditTag
 from policy.order import NewOrder, Order, OrderKind, OrderStatus
 from policy.problems import (
@@ -366,8 +367,8 @@ async def test_a_held_order_is_issued_when_somebody_else_approves(house: House) 
     held = await house.core.ra.enroll(principal, new)
     assert held.status is OrderStatus.HELD
     with pytest.raises(Forbidden, match="own"):
-        await house.core.approval.approve(held.id, "user:alice")
-    approved = await house.core.approval.approve(held.id, "user:bob")
+        await house.core.approval.approve(held.id, operator("user:alice"))
+    approved = await house.core.approval.approve(held.id, operator("user:bob"))
     assert approved.status is OrderStatus.VALID
     again = await house.core.ra.enroll(principal, new)
     assert again.serial == approved.serial
@@ -377,11 +378,11 @@ async def test_a_rejected_order_never_issues(house: House) -> None:
     principal = await est(house, "held")
     new = NewOrder(request=request(NAME), product="held", reference="r")
     held = await house.core.ra.enroll(principal, new)
-    await house.core.approval.reject(held.id, "user:bob", "not ours")
+    await house.core.approval.reject(held.id, operator("user:bob"), "not ours")
     with pytest.raises(Forbidden, match="not ours"):
         await house.core.ra.enroll(principal, new)
     with pytest.raises(NotReady):
-        await house.core.approval.approve(held.id, "user:bob")
+        await house.core.approval.approve(held.id, operator("user:bob"))
 
 
 # --------------------------------------------------------------------------- the record

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from policy.account import User
+from policy.acting import operator
 from policy.audit import AuditTag
 from policy.credential import CredentialType, OpenClaim, PasswordClaim
 from policy.credentialing import NewCredential
@@ -58,7 +59,7 @@ async def register_the_key(house: House, principal: Any, order: Order) -> None:
 
 
 async def deactivate_the_user(house: House, principal: Any, order: Order) -> None:
-    await house.core.administration.apply_user(User("alice", ("ops",), active=False), ACTOR)
+    await house.core.people.apply_user(User("alice", ("ops",), active=False), ACTOR)
 
 
 async def close_the_door(house: House, principal: Any, order: Order) -> None:
@@ -149,7 +150,7 @@ async def test_an_approval_that_comes_too_late_issues_nothing(house: House) -> N
     principal, held = await held_order(house)
     house.clock.advance(days=8)
     with pytest.raises(NotReady, match="expired"):
-        await house.core.approval.approve(held.id, "user:bob")
+        await house.core.approval.approve(held.id, operator("user:bob"))
     assert (await house.core.ra.order(principal, held.id)).status is OrderStatus.INVALID
     await nothing_issued(house, held)
 
@@ -157,7 +158,7 @@ async def test_an_approval_that_comes_too_late_issues_nothing(house: House) -> N
 async def test_a_held_order_spends_one_use(house: House) -> None:
     """It was counted when it was held: the approval of the last use goes through."""
     principal, held = await held_order(house, use_limit=1)
-    approved = await house.core.approval.approve(held.id, "user:bob")
+    approved = await house.core.approval.approve(held.id, operator("user:bob"))
     assert approved.status is OrderStatus.VALID
     assert await house.core.inventory.uses(principal.credential.id) == 1
     with pytest.raises(Forbidden, match="used up"):
@@ -187,7 +188,8 @@ async def test_parallel_approvals_give_one_certificate(house: House) -> None:
     """Whoever decides second is told so, or gets the order as it is by then."""
     _, held = await held_order(house)
     outcomes = await asyncio.gather(
-        *(house.core.approval.approve(held.id, f"user:bob{number}") for number in range(5)), return_exceptions=True
+        *(house.core.approval.approve(held.id, operator(f"user:bob{number}")) for number in range(5)),
+        return_exceptions=True,
     )
     assert all(isinstance(one, Order | OrderConflict | NotReady) for one in outcomes), outcomes
     assert len(await events(house, AuditTag.CERTIFICATE_ISSUED)) == 1
@@ -204,20 +206,20 @@ async def test_a_renewal_that_was_held_is_not_issued_once_its_certificate_is_rev
     assert held.status is OrderStatus.HELD
     await house.core.ra.revoke(owner, certificate.der, None)
     with pytest.raises(Forbidden, match="renewed"):
-        await house.core.approval.approve(held.id, "user:bob")
+        await house.core.approval.approve(held.id, operator("user:bob"))
 
 
 @pytest.mark.parametrize("way", ["", "@cli"])
 async def test_nobody_approves_their_own_order_whatever_their_name_looks_like(house: House, way: str) -> None:
     """An address as the name of a user is not mistaken for the way that the user came."""
-    await house.core.administration.apply_user(User("alice@example.org", ("ops",)), ACTOR)
+    await house.core.people.apply_user(User("alice@example.org", ("ops",)), ACTOR)
     new = NewCredential(CredentialType.EST, "alice@example.org", "ops", ("held",))
     made = await house.core.administration.create_credential(new, ACTOR)
     claim = PasswordClaim(made.credential.identifier, Secret((made.secret or "").encode()))
     principal = await house.core.ra.authenticate("est/default", [claim], ADDRESS)
     held = await house.core.ra.enroll(principal, NewOrder(request=request(NAME), product="held"))
     with pytest.raises(Forbidden, match="own"):
-        await house.core.approval.approve(held.id, f"user:alice@example.org{way}")
+        await house.core.approval.approve(held.id, operator(f"user:alice@example.org{way}"))
 
 
 # --------------------------------------------------------------------------- references

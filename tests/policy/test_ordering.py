@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from policy.acting import operator
 from policy.audit import AuditTag
 from policy.credential import CredentialType, Principal
 from policy.dossier import DocumentStatus
@@ -161,7 +162,7 @@ async def test_documents_and_an_agreement_are_owed_until_they_are_there(house: H
     assert await owed(house, order) == ["review", "agreement"]
     order = await core.ordering.agree(principal, order, "Alice Owner")
     assert (order.status, await owed(house, order)) == (OrderStatus.PENDING, ["review"])
-    order = await core.documents.review(order, document.id, "user:bob", accept=True)
+    order = await core.documents.review(order, document.id, operator("user:bob"), accept=True)
     assert order.status is OrderStatus.VALID
     (accepted,) = await events(house, AuditTag.DOCUMENT_ACCEPTED)
     assert accepted.actor == "user:bob"
@@ -176,8 +177,8 @@ async def test_a_rejected_document_is_handed_in_again(house: House) -> None:
     order = await placed(house, principal, NAME)
     order, first = await core.documents.receive(principal, order, "letter", "l.pdf", "application/pdf", PDF)
     with pytest.raises(Malformed, match="say why"):
-        await core.documents.review(order, first.id, "user:bob", accept=False)
-    order = await core.documents.review(order, first.id, "user:bob", accept=False, why="not signed")
+        await core.documents.review(order, first.id, operator("user:bob"), accept=False)
+    order = await core.documents.review(order, first.id, operator("user:bob"), accept=False, why="not signed")
     assert order.dossier is not None
     assert (order.dossier.documents[0].status, order.dossier.documents[0].why) == (
         DocumentStatus.REJECTED,
@@ -185,7 +186,7 @@ async def test_a_rejected_document_is_handed_in_again(house: House) -> None:
     )
     order, second = await core.documents.receive(principal, order, "letter", "l.pdf", "application/pdf", PDF + b"2")
     order = await core.ordering.agree(principal, order, "Alice Owner")
-    order = await core.documents.review(order, second.id, "user:bob", accept=True)
+    order = await core.documents.review(order, second.id, operator("user:bob"), accept=True)
     assert (order.status, await owed(house, order)) == (OrderStatus.READY, ["request"])
 
 
@@ -217,7 +218,7 @@ async def test_nobody_reviews_their_own_document(house: House) -> None:
     order = await placed(house, principal, NAME)
     order, document = await house.core.documents.receive(principal, order, "letter", "l.pdf", "application/pdf", PDF)
     with pytest.raises(Forbidden):
-        await house.core.documents.review(order, document.id, "user:alice@cli", accept=True)
+        await house.core.documents.review(order, document.id, operator("user:alice@cli"), accept=True)
 
 
 async def test_a_document_belongs_to_its_order(house: House) -> None:
@@ -253,13 +254,13 @@ async def held(house: House, **changes: Any) -> Order:
 async def test_two_of_three_people_have_to_approve(house: House) -> None:
     """Votes are counted by person; the second one issues."""
     order = await held(house, approvals=2, approvers=("bob", "carol", "dave"))
-    first = await house.core.approval.approve(order.id, "user:bob")
+    first = await house.core.approval.approve(order.id, operator("user:bob"))
     (approval,) = (one for one in await house.core.ordering.owed(first) if one.kind is RequirementKind.APPROVAL)
     assert approval.detail == "1 of 2 approvals are there"
-    again = await house.core.approval.approve(order.id, "user:bob@cli")
+    again = await house.core.approval.approve(order.id, operator("user:bob@cli"))
     assert again.status is OrderStatus.HELD
     assert len(await events(house, AuditTag.ORDER_VOTED)) == 1
-    assert (await house.core.approval.approve(order.id, "user:carol")).status is OrderStatus.VALID
+    assert (await house.core.approval.approve(order.id, operator("user:carol"))).status is OrderStatus.VALID
 
 
 @pytest.mark.parametrize("approver", ["user:alice", "user:eve"])
@@ -267,7 +268,7 @@ async def test_requester_and_strangers_do_not_vote(house: House, approver: str) 
     """I9: approver is not requester; and where approvers are named, nobody else is one."""
     order = await held(house, approvals=2, approvers=("bob", "carol"))
     with pytest.raises(Forbidden):
-        await house.core.approval.approve(order.id, approver)
+        await house.core.approval.approve(order.id, operator(approver))
 
 
 async def test_votes_at_the_same_moment_are_both_counted_or_told(house: House) -> None:
@@ -275,7 +276,7 @@ async def test_votes_at_the_same_moment_are_both_counted_or_told(house: House) -
     order = await held(house, approvals=3)
     voters = ["user:bob", "user:carol", "user:dave"]
     outcomes = await asyncio.gather(
-        *(house.core.approval.approve(order.id, one) for one in voters), return_exceptions=True
+        *(house.core.approval.approve(order.id, operator(one)) for one in voters), return_exceptions=True
     )
     counted = sum(not isinstance(one, BaseException) for one in outcomes)
     now = await house.core.ordering.current(order.id)
@@ -286,10 +287,10 @@ async def test_votes_at_the_same_moment_are_both_counted_or_told(house: House) -
 async def test_a_vote_for_an_order_of_a_revoked_credential_issues_nothing(house: House) -> None:
     """Invariant I5: the last vote runs into what was decided meanwhile."""
     order = await held(house, approvals=2)
-    await house.core.approval.approve(order.id, "user:bob")
+    await house.core.approval.approve(order.id, operator("user:bob"))
     await house.core.administration.revoke_credential(order.credential, "stolen", ACTOR)
     with pytest.raises(NotReady):
-        await house.core.approval.approve(order.id, "user:carol")
+        await house.core.approval.approve(order.id, operator("user:carol"))
     assert (await house.core.ordering.current(order.id)).serial is None
 
 

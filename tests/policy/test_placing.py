@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from policy.acting import operator
 from policy.order import NewOrder, Order, OrderStatus
 from policy.problems import AlreadyReplaced, BadTime, Forbidden, Problem, UnknownCertificate, UnknownProduct
 from tests.conftest import ACTOR, House, dns
@@ -92,7 +93,7 @@ async def test_an_approval_does_not_bring_back_a_product_that_left_the_mount(hou
     held = await house.core.ra.enroll(await est(house, "held"), NewOrder(request=request(NAME), product="held"))
     await close_to(house, "held", "est/default")
     with pytest.raises(UnknownProduct):
-        await house.core.approval.approve(held.id, "user:bob")
+        await house.core.approval.approve(held.id, operator("user:bob"))
 
 
 # --------------------------------------------------------------------------- how long it lives

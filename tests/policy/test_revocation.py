@@ -173,18 +173,18 @@ async def test_hold_and_release(house: House) -> None:
     _, serial, der = await issued(house)
     found = await house.core.store.one(CERTIFICATE, serial)
     assert found is not None
-    await house.core.revocation.hold(found[0], ACTOR)
+    await house.core.revocation.hold(found[0], ACTOR.name)
     held = await said(house, der)
     assert held.revocation_reason is x509.ReasonFlags.certificate_hold
     assert int(serial, 16) in await crl_serials(house)
     with pytest.raises(OrderConflict):
-        await house.core.revocation.hold(found[0], ACTOR)
-    await house.core.revocation.release(found[0], ACTOR)
+        await house.core.revocation.hold(found[0], ACTOR.name)
+    await house.core.revocation.release(found[0], ACTOR.name)
     assert (await said(house, der)).certificate_status is ocsp.OCSPCertStatus.GOOD
     assert int(serial, 16) not in await crl_serials(house)
-    await house.core.revocation.revoke(found[0], None, ACTOR)
+    await house.core.revocation.revoke(found[0], None, ACTOR.name)
     with pytest.raises((AlreadyRevoked, OrderConflict)):
-        await house.core.revocation.release(found[0], ACTOR)
+        await house.core.revocation.release(found[0], ACTOR.name)
 
 
 async def test_a_cascade_revokes_the_certificates_of_the_credential(house: House) -> None:

@@ -9,6 +9,7 @@ import pytest
 import policy.authorizing
 from ca_core.status import CertificateState, RevocationReason
 from policy.account import Group, User
+from policy.acting import operator
 from policy.credential import PasswordClaim
 from policy.order import NewOrder, OrderStatus
 from policy.problems import Forbidden, Malformed, NotReady, Unavailable
@@ -100,7 +101,7 @@ async def test_finishing_a_revocation_twice_changes_nothing(house: House) -> Non
     await admin.revoke_credential(principal.credential.id, "stolen", ACTOR, cascade=STOLEN)
     before = await house.core.store.one(CERTIFICATE_STATUS, certificate.stored.serial)
     house.clock.advance(minutes=2)
-    assert await admin.finish_revocation(principal.credential.id, ACTOR) == (0, 0)
+    assert await admin.finish_revocation(principal.credential.id, ACTOR.name) == (0, 0)
     assert await house.core.store.one(CERTIFICATE_STATUS, certificate.stored.serial) == before
 
 
@@ -128,7 +129,7 @@ async def test_a_held_order_of_a_revoked_credential_cannot_be_approved(house: Ho
     held = await house.core.ra.enroll(principal, NewOrder(request=request(NAME), product="held"))
     await house.core.administration.revoke_credential(principal.credential.id, "left", ACTOR)
     with pytest.raises(NotReady):
-        await house.core.approval.approve(held.id, "user:bob")
+        await house.core.approval.approve(held.id, operator("user:bob"))
 
 
 # --------------------------------------------------------------------------- by which name
@@ -156,9 +157,9 @@ async def test_an_id_is_never_taken_for_the_identifier_of_another_credential(hou
 
 async def set_active(house: House, whose: str, active: bool) -> None:
     if whose == "user":
-        await house.core.administration.apply_user(User("alice", ("ops",), active=active), ACTOR)
+        await house.core.people.apply_user(User("alice", ("ops",), active=active), ACTOR)
     else:
-        await house.core.administration.apply_group(Group("ops", active=active), ACTOR)
+        await house.core.people.apply_group(Group("ops", active=active), ACTOR)
 
 
 @pytest.mark.parametrize("whose", ["user", "group"])

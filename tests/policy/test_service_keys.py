@@ -117,7 +117,7 @@ async def test_a_revoked_key_is_replaced(house: House) -> None:
     before = await key_of(house)
     serial = serial_hex(x509.load_der_x509_certificate(before.certificate).serial_number)
     stored = await house.core.revocation.by_serial(serial)
-    await house.core.revocation.revoke(stored, RevocationReason.KEY_COMPROMISE, ACTOR)
+    await house.core.revocation.revoke(stored, RevocationReason.KEY_COMPROMISE, ACTOR.name)
     house.clock.advance(minutes=1)
     await house.core.publication.renew_responders()
     assert (await key_of(house)).label != before.label

@@ -101,9 +101,9 @@ async def test_what_is_not_valid_has_no_successor(house: House, how: str) -> Non
     principal = await est(house)
     old = await first(house, principal)
     if how == "hold":
-        await house.core.revocation.hold(old, ACTOR)
+        await house.core.revocation.hold(old, ACTOR.name)
     else:
-        await house.core.revocation.revoke(old, None, ACTOR)
+        await house.core.revocation.revoke(old, None, ACTOR.name)
     with pytest.raises(Forbidden, match="no successor"):
         await followed(house, principal, old)
 
@@ -180,7 +180,7 @@ async def test_nothing_renews_itself_after_a_revocation(house: House, how: str) 
     if how == "credential":
         await house.core.administration.revoke_credential(principal.credential.id, "stolen", ACTOR)
     else:
-        await house.core.revocation.revoke(old, None, ACTOR)
+        await house.core.revocation.revoke(old, None, ACTOR.name)
     house.clock.advance(days=61)
     await house.core.succession.renew(old.serial)
     assert len(await events(house, AuditTag.CERTIFICATE_ISSUED)) == 1

@@ -28,6 +28,8 @@ WHOLE = {
     "demands_all",
     "key_certified",
     "groups_all",
+    "roles_all",
+    "organisations_all",
     "products_current",
     "mounts_all",
     "service_keys_all",

@@ -26,6 +26,7 @@ from policy.order import (
     StoredProblem,
 )
 from policy.product import Product
+from policy.roles import Role
 from policy.store import (
     Block,
     Bulk,
@@ -169,6 +170,7 @@ def one_of_each() -> list[Entity]:
         User("ada", ("web",), ("operator",)),
         Group("web", "acme"),
         Organisation("acme", "ACME Ltd.", "DE"),
+        Role("help-desk", "Help desk", ("credential:read:group",)),
         StoredAuthority("ca", "ca-1", b"\x30\x02", (), b"\x30\x03", 4, NOW, {"by": "ada"}),
         Block("b1", "identity:dns:www.example.org", "revoked", "user:ada", NOW),
         Bulk("k1", "hold", CertificateFilter(credential="c1"), "user:ada", NOW, "00", 1),

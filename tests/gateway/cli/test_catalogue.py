@@ -80,9 +80,10 @@ def test_users_and_groups(online: Line) -> None:
 def test_inactive_stays_until_active_is_said(online: Line) -> None:
     """A changed address lets nobody in again."""
     for noun, words in (("user", ("apply", "alice", "--group", "ops")), ("group", ("apply", "ops"))):
+        name = words[1]
 
-        def active(noun: str = noun) -> bool:
-            return bool(json.loads(online(noun, "list", "--json").out)[0]["active"])
+        def active(noun: str = noun, name: str = name) -> bool:
+            return bool(json.loads(online(noun, "show", name, "--json").out)["active"])
 
         assert online(noun, *words, "--inactive").status == 0
         assert not active()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from policy.acting import operator
 from policy.order import NewOrder, Order
 from tests.conftest import House, dns
 from tests.policy.making import est, request
 
-ACTOR = "user:root@cli"
+ACTOR = operator("user:root@cli")
 
 
 async def issued(house: House, *names: str, **more: object) -> Order:

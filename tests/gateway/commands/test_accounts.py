@@ -103,11 +103,16 @@ async def test_domains(house: House) -> None:
     assert (made["name"], made["scope"], made["active"]) == ("example.org", "wildcard", True)
     await domains.add(house.core, until="2027-02-28", **add)
     (one,) = await domains.list_(house.core, actor=ACTOR)
-    assert (one["scope"], one["valid_till"], one["created_by"]) == ("exact", "2027-02-28T00:00:00Z", ACTOR)
+    assert (one["scope"], one["valid_till"], one["created_by"]) == ("exact", "2027-02-28T00:00:00Z", ACTOR.name)
     assert await domains.list_(house.core, actor=ACTOR, group="nobody") == []
     await domains.remove(house.core, name="example.org", group="ops", actor=ACTOR)
     assert await domains.list_(house.core, actor=ACTOR) == []
-    for wrong in ({"until": ""}, {"until": "2027-01-31", "scope": "all"}, {"until": "yesterday"}):
+    wrongs: tuple[dict[str, Any], ...] = (
+        {"until": ""},
+        {"until": "2027-01-31", "scope": "all"},
+        {"until": "yesterday"},
+    )
+    for wrong in wrongs:
         with pytest.raises(Malformed):
             await domains.add(house.core, **add, **wrong)
 

@@ -130,18 +130,3 @@ async def test_anchors_are_pem(house: House) -> None:
     text = MOUNT.replace("acme", "est") + f"anchors = ['''{pem.public_bytes(Encoding.PEM).decode()}''']\n"
     await catalogue.mount_apply(house.core, text=text, actor=ACTOR)
     assert (await house.core.inventory.mount("est/web")).anchors == (pem.public_bytes(Encoding.DER),)
-
-
-async def test_users_and_groups(house: House) -> None:
-    """A user's groups have to be there; passwords are not shown, and stay."""
-    assert (await catalogue.group_apply(house.core, name="lab", domains=["lab.test"], actor=ACTOR))["changed"]
-    made = await catalogue.user_apply(house.core, name="bob", groups=["lab"], roles=["approver"], actor=ACTOR)
-    assert made["changed"]
-    again = await catalogue.user_apply(house.core, name="bob", groups=["lab"], roles=["approver"], actor=ACTOR)
-    assert not again["changed"]
-    users = {one["name"]: one for one in await catalogue.user_list(house.core, actor=ACTOR)}
-    assert users["bob"]["groups"] == ["lab"]
-    assert "password" not in users["bob"]
-    assert {one["name"] for one in await catalogue.group_list(house.core, actor=ACTOR)} == {"ops", "lab"}
-    with pytest.raises(Malformed, match="nowhere"):
-        await catalogue.user_apply(house.core, name="eve", groups=["nowhere"], actor=ACTOR)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.commands import orders
+from policy.acting import operator
 from policy.order import NewOrder, OrderStatus
 from policy.problems import Forbidden, Malformed, NotReady, UnknownOrder
 from tests.conftest import House, dns
@@ -65,7 +66,7 @@ async def test_nobody_decides_about_their_own_order(house: House, decide: object
     order = await held(house)
     for actor in ("user:alice", "user:alice@cli"):
         with pytest.raises(Forbidden):
-            await decide(house.core, id=order.id, actor=actor)  # type: ignore[operator]
+            await decide(house.core, id=order.id, actor=operator(actor))  # type: ignore[operator]
     assert (await orders.show(house.core, id=order.id, actor=ACTOR))["status"] == "held"
 
 

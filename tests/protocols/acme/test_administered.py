@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from policy.account import Group
+from policy.acting import operator
 from policy.credentialing import CredentialAdministration
 from policy.domain import DomainScope
 from policy.prevalidation import Prevalidation
@@ -18,7 +19,7 @@ from protocols.renewalinfo import write_certid
 from tests.protocols.acme.client import Answer, Client, b64, make_csr, unb64
 from tests.protocols.acme.world import EAB_KEY, NOON, World
 
-ADMIN = "user:admin"
+ADMIN = operator("user:admin")
 
 
 def number(client: Client) -> str:

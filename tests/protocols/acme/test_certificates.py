@@ -15,6 +15,7 @@ from ca_core.ceremony import certify_issuing, create_root
 from ca_core.clock import FixedClock
 from ca_core.issuer import Issuer
 from ca_core.keystores.software import SoftwareKeyStore
+from policy.acting import operator
 from policy.authorities import Authorities
 from policy.problems import Malformed, OrderConflict
 from policy.store import AUDIT, StoredAuthority
@@ -116,13 +117,13 @@ async def test_a_chain_is_added_once_and_only_of_the_same_key(two_roots: Crossed
     stored = StoredAuthority("issuing", "issuing", issuer.certificate_der, (), issuer.root_der or b"", 1, NOON, {})
     await two_roots.world.insert(stored)
     with pytest.raises(Malformed, match="name and key"):
-        await authorities.add_chain("issuing", (issuer.root_der or b"",), "user:x")
+        await authorities.add_chain("issuing", (issuer.root_der or b"",), operator("user:x"))
     with pytest.raises(Malformed, match="no CA"):
-        await authorities.add_chain("nothing", (two_roots.crossed,), "user:x")
-    changed = await authorities.add_chain("issuing", (two_roots.crossed,), "user:x")
+        await authorities.add_chain("nothing", (two_roots.crossed,), operator("user:x"))
+    changed = await authorities.add_chain("issuing", (two_roots.crossed,), operator("user:x"))
     assert changed.alternates == ((two_roots.crossed,),)
     with pytest.raises(OrderConflict):
-        await authorities.add_chain("issuing", (two_roots.crossed,), "user:x")
+        await authorities.add_chain("issuing", (two_roots.crossed,), operator("user:x"))
     assert (await authorities.load())["issuing"].alternates_der == ((two_roots.crossed,),)
     tags = [row.leaf for row in await store.many(AUDIT, 0, 100)]
     assert sum(b"ca:authority:chain-added" in leaf for leaf in tags) == 1

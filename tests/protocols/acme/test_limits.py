@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ca_core.issuer import Issuer
 from ca_core.keystores.software import SoftwareKeyStore
 from gateway.config.schema import LimitsSettings
+from policy.acting import operator
 from policy.limits import Limit
 from policy.store import AUDIT
 from protocols.acme.settings import ACMESettings
@@ -163,7 +164,7 @@ async def test_b_pausing_what_keeps_failing(limited: Limited) -> None:
     assert (await client.order("a.trusted.test")).status == 201
     account = (client.kid or "").rpartition("/")[2]
     registering = client.world.parts.registering
-    (gone,) = await registering.unpause(account, ["a.challenged.test"], "user:admin")
+    (gone,) = await registering.unpause(account, ["a.challenged.test"], operator("user:admin"))
     assert gone.identifier.value == "a.challenged.test"
     assert (await client.order("a.challenged.test")).status == 201
     leaves = [row.leaf for row in await client.world.store.many(AUDIT, 0, 500)]

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
+from policy.acting import operator
 from policy.order import OrderStatus
 from policy.registration import RegistrationAuthority
 from tests.protocols.acme.client import Answer, Client, Key, b64, make_csr
@@ -347,7 +348,7 @@ async def test_a_held_order_is_processing_until_somebody_decides(member: Client)
     assert answer.json["status"] == "processing"
     assert answer.header("Retry-After") == "60"
     assert "certificate" not in answer.json
-    await member.world.approval.approve(order.header("Location").rpartition("/")[2], "user:somebody")
+    await member.world.approval.approve(order.header("Location").rpartition("/")[2], operator("user:somebody"))
     after = await member.post(order.header("Location"))
     assert after.json["status"] == "valid"
     assert not after.all("Retry-After")

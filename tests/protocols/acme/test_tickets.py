@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from policy.acting import operator
 from policy.order import OrderStatus
 from policy.problems import Forbidden
 from policy.product import ApprovalMode
@@ -14,7 +15,7 @@ from tests.protocols.acme.client import Answer, Client, b64, make_csr
 from tests.protocols.acme.world import ORIGIN, World
 
 NAMES = ("a.trusted.test", "b.trusted.test")
-APPROVER = "user:bob"
+APPROVER = operator("user:bob")
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ async def test_an_approved_ticket_issues_the_next_order_at_once(asking: Client) 
     assert ticket_of(await order(asking)) != url
     stored = await asking.world.store.one(ORDER, placed.header("Location").rpartition("/")[2])
     assert stored is not None
-    assert any(APPROVER in step.detail for step in stored.trace)
+    assert any(APPROVER.name in step.detail for step in stored.trace)
 
 
 async def test_clients_never_hang_in_processing(asking: Client) -> None:
@@ -134,7 +135,7 @@ async def test_nobody_grants_their_own_ticket(world: World, asking: Client) -> N
     """The credential is alice's."""
     url = ticket_of(await order(asking))
     with pytest.raises(Forbidden):
-        await world.approval.approve(url.rpartition("/")[2], "user:alice@cli")
+        await world.approval.approve(url.rpartition("/")[2], operator("user:alice@cli"))
 
 
 async def test_proofs_are_owed_all_the_same(world: World, asking: Client) -> None:

@@ -115,7 +115,7 @@ async def test_crls_of_the_whole_chain(gate: Gate) -> None:
     (first,) = certificates_in(await gate.enrol(await gate.credential()))
     core = gate.house.core
     stored = await core.revocation.by_serial(f"{first.serial_number:040x}")
-    await core.revocation.revoke(stored, RevocationReason.KEY_COMPROMISE, ACTOR)
+    await core.revocation.revoke(stored, RevocationReason.KEY_COMPROMISE, ACTOR.name)
     await core.publication.publish(stored.issuer_id, stored.shard)
     answer = await gate(get("crls"))
     assert answer.content_type == "application/pkcs7-mime; smime-type=crls-only"
@@ -138,7 +138,7 @@ async def test_renewal_info_is_that_of_acme(gate: Gate) -> None:
     assert int(dict(answer.headers)["Retry-After"]) > 0
     window = {name: datetime.fromisoformat(at) for name, at in json.loads(text_of(answer))["suggestedWindow"].items()}
     assert first.not_valid_before_utc < window["start"] < window["end"] < first.not_valid_after_utc
-    await core.revocation.revoke(stored, RevocationReason.SUPERSEDED, ACTOR)
+    await core.revocation.revoke(stored, RevocationReason.SUPERSEDED, ACTOR.name)
     window = json.loads(text_of(await gate(get(path))))["suggestedWindow"]
     assert datetime.fromisoformat(window["end"]) < gate.house.clock()
     assert (await gate(get("renewal-info/nothing"))).status == 400

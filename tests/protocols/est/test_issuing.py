@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca_core.status import RevocationReason
+from policy.acting import operator
 from policy.audit import AuditTag
 from policy.credential import AuthenticationMethod
 from policy.mount import Mount
@@ -64,7 +65,7 @@ async def test_a_held_order_is_202_until_it_is_approved(gate: Gate) -> None:
     assert (answer.status, answer.headers) == (202, (("Retry-After", "60"),)), answer.body
     (order,) = [one async for one in gate.house.core.inventory.orders(status="held")]
     assert (await gate.enrol(shown, make_csr(NAME, key))).status == 202
-    await gate.house.core.approval.approve(order.id, "user:bob")
+    await gate.house.core.approval.approve(order.id, operator("user:bob"))
     answer = await gate.enrol(shown, make_csr(NAME, key))
     assert answer.status == 200, answer.body
     (certificate,) = certificates_in(answer)
@@ -76,7 +77,7 @@ async def test_a_rejected_order_says_so(gate: Gate) -> None:
     shown, key = await gate.credential("held"), ec.generate_private_key(ec.SECP256R1())
     assert (await gate.enrol(shown, make_csr(NAME, key))).status == 202
     (order,) = [one async for one in gate.house.core.inventory.orders(status="held")]
-    await gate.house.core.approval.reject(order.id, "user:bob", "the device was returned")
+    await gate.house.core.approval.reject(order.id, operator("user:bob"), "the device was returned")
     answer = await gate.enrol(shown, make_csr(NAME, key))
     assert 400 <= answer.status < 500
 
@@ -117,7 +118,7 @@ async def test_a_revoked_certificate_neither_enrols_nor_renews(gate: Gate) -> No
     """Revocation of what is shown counts at once."""
     (first,) = certificates_in(await gate.enrol(await gate.credential()))
     stored = await gate.house.core.revocation.by_serial(f"{first.serial_number:040x}")
-    await gate.house.core.revocation.revoke(stored, RevocationReason.KEY_COMPROMISE, ACTOR)
+    await gate.house.core.revocation.revoke(stored, RevocationReason.KEY_COMPROMISE, ACTOR.name)
     assert (await gate.reenrol(first, make_csr(NAME))).status == 403
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from policy.acting import operator
 from policy.credential import AuthenticationMethod, CredentialType
 from policy.credentialing import NewCredential
 from policy.mount import Mount
@@ -91,7 +92,7 @@ async def test_names_that_change_wait_for_a_person_too(gate: Gate) -> None:
 
     async def approve() -> None:
         (order,) = [one async for one in core.inventory.orders(status="held")]
-        await core.approval.approve(order.id, "user:bob")
+        await core.approval.approve(order.id, operator("user:bob"))
 
     assert (await gate.enrol(shown)).status == 202
     await approve()

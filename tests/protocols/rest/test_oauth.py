@@ -160,7 +160,7 @@ async def test_tokens_die_with_their_credential(api: API, house: House, what: st
     elif what == "expire":
         house.clock.advance(minutes=16)
     else:
-        await admin.apply_user(User("alice", ("ops",), active=False), ACTOR)
+        await house.core.people.apply_user(User("alice", ("ops",), active=False), ACTOR)
     assert (await bearer("GET", "/me")).status in (401, 403)
     assert (await bearer("POST", "/orders", {"csr": make_csr("a.certgate.test")})).status in (401, 403)
 

@@ -80,6 +80,8 @@ class API:
                 status_url="http://ca.certgate.test",
                 clock=house.clock,
                 administration=core.administration,
+                people=core.people,
+                organisations=core.organisations,
                 inventory=core.inventory,
                 admission=core.admission,
             )
@@ -147,7 +149,7 @@ async def open_api(house: House) -> API:
         if product.name in ("tls", "held"):
             await admin.apply_product(_with_rest(product), ACTOR)
     await admin.apply_mount(Mount("rest", "default", ("tls", "held"), "issuing"), ACTOR)
-    await admin.apply_user(User("root", ("ops",), roles=("administrator",)), ACTOR)
+    await house.core.people.apply_user(User("root", ("ops",), roles=("administrator",)), ACTOR)
     return API(house, await access_key(house, "root"))
 
 

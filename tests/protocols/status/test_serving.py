@@ -113,7 +113,7 @@ class Relying:
     async def revoke(self) -> None:
         revocation = self.house.core.revocation
         stored = await revocation.by_serial(f"{self.certificate.serial_number:040x}")
-        await revocation.revoke(stored, RevocationReason.KEY_COMPROMISE, ACTOR)
+        await revocation.revoke(stored, RevocationReason.KEY_COMPROMISE, ACTOR.name)
 
 
 @pytest.fixture
