@@ -10,10 +10,18 @@ Clock = Callable[[], datetime]
 """Says what time it is: aware, UTC, without microseconds (RFC 5280 section 4.1.2.5 knows whole seconds only)."""
 
 
+_latest = 0, datetime.fromtimestamp(0, UTC)
+
+
 def system_clock() -> datetime:
     """The time of this machine."""
-    # A third of what now(UTC).replace(microsecond=0) takes, and every request asks several times.
-    return datetime.fromtimestamp(int(time()), UTC)
+    # One value a second, however often it is asked for: an enrolment asks a dozen times.
+    global _latest
+    second, moment = _latest
+    if (now := int(time())) != second:
+        moment = datetime.fromtimestamp(now, UTC)
+        _latest = now, moment
+    return moment
 
 
 class FixedClock:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat import asn1
@@ -47,8 +48,7 @@ class RequestFormat(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class CertificationRequest:
+class CertificationRequest(msgspec.Struct, frozen=True):
     """What a certification request says, whichever format it came in."""
 
     format: RequestFormat

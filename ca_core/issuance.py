@@ -7,10 +7,11 @@ stores.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Protocol
+
+import msgspec
 
 from ca_core.names import Identifier, Subject
 from ca_core.profile import CertificateProfile
@@ -57,8 +58,7 @@ class Receipt(Protocol):
         """Whether the issuance with this id was part of the commit."""
 
 
-@dataclass(frozen=True, slots=True)
-class IssuanceRequest:
+class IssuanceRequest(msgspec.Struct, frozen=True):
     """What is asked for, after policy has looked at it: a profile and the things it leaves open.
 
     `issuer` is the name of an Issuer. `not_before` and `not_after` are inclusive (RFC 5280 section 4.1.2.5);
@@ -75,8 +75,7 @@ class IssuanceRequest:
     not_after: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A to-be-signed certificate that passed the lints. `issuer_id` is the issuer's key identifier in hex."""
 
     issuer_id: str
@@ -101,8 +100,7 @@ class Prepared:
         return sha256(self.tbs).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """Authorisation as a value: policy judged these to-be-signed bytes for this order. Made by policy only.
 
     `tbs_digest` is the SHA-256 of the bytes that were judged, `trace` the recorded decision.
@@ -113,8 +111,7 @@ class Decision:
     trace: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedCertificate:
+class IssuedCertificate(msgspec.Struct, frozen=True):
     """A signed certificate with what was asked for, ready to be recorded."""
 
     order: str

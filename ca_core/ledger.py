@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+import msgspec
+
 from ca_core.issuance import IssuedCertificate
 from ca_core.status import CertificateState, RevocationReason
 
@@ -25,8 +27,7 @@ class IssuanceStage(StrEnum):
     VOID = "void"
 
 
-@dataclass(frozen=True, slots=True)
-class Issuance:
+class Issuance(msgspec.Struct, frozen=True):
     """The intent to sign: everything needed to finish it after a crash. `id` is the serial number in hex."""
 
     id: str
@@ -41,8 +42,7 @@ class Issuance:
     reserved: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateEvent:
+class CertificateEvent(msgspec.Struct, frozen=True):
     """One change of a certificate's state. `invalidity_date` as in RFC 5280 section 5.3.2."""
 
     issuer_id: str

@@ -7,9 +7,10 @@ Two steps, both pure: `settle` decides subject, names and validity, or says what
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from ca_core import der
 from ca_core.compiled import CompiledProfile, IssuerFacts
@@ -42,8 +43,7 @@ _ALT_NAME_HEAD = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """What of a certificate differs from its siblings, apart from serial number and key."""
 
     subject: Subject

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -105,15 +105,14 @@ class AuditTag(StrEnum):
     SERVER_STOPPED = "server:process:stopped"
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
+class AuditEvent(msgspec.Struct, frozen=True):
     """What happened. `actor` and `object` are "kind:id"; `detail` holds no secret and no whole request."""
 
     tag: AuditTag
     at: datetime
     actor: str
     object: str
-    detail: dict[str, Any] = field(default_factory=dict)
+    detail: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 _encode = msgspec.json.Encoder(order="sorted").encode

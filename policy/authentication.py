@@ -10,12 +10,12 @@ import asyncio
 import hmac
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 
 import argon2
 from cryptography.x509 import ExtendedKeyUsage, ExtensionNotFound, ObjectIdentifier, load_der_x509_certificate
+from msgspec.structs import replace
 
 from ca_core import oids
 from ca_core.clock import Clock

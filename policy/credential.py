@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from ca_core.status import RevocationReason
 from policy.access import Owned
 from policy.account import Account
@@ -118,24 +120,21 @@ class Credential:
         return self.state
 
 
-@dataclass(frozen=True, slots=True)
-class PasswordClaim:
+class PasswordClaim(msgspec.Struct, frozen=True):
     """User name and password, sent over TLS (RFC 7617)."""
 
     username: str
     password: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateClaim:
+class CertificateClaim(msgspec.Struct, frozen=True):
     """A client certificate whose private key the TLS handshake proved: DER of the leaf and of what came with it."""
 
     certificate: bytes
     chain: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BindingClaim:
+class BindingClaim(msgspec.Struct, frozen=True):
     """An ACME external account binding. `verify` checks the MAC with a candidate key; it raises Unauthenticated.
 
     The function comes to the secret, not the secret to the door.
@@ -145,15 +144,13 @@ class BindingClaim:
     verify: Callable[[Secret], None]
 
 
-@dataclass(frozen=True, slots=True)
-class AccountClaim:
+class AccountClaim(msgspec.Struct, frozen=True):
     """An ACME account whose key verified the request's signature."""
 
     account: Account
 
 
-@dataclass(frozen=True, slots=True)
-class AccessKeyClaim:
+class AccessKeyClaim(msgspec.Struct, frozen=True):
     """An access key, sent over TLS as a bearer token (RFC 6750): whose it says it is, and its whole text."""
 
     identifier: str
@@ -185,8 +182,7 @@ class ClientCertificateClaim:
     shown: CertificateClaim
 
 
-@dataclass(frozen=True, slots=True)
-class TokenClaim:
+class TokenClaim(msgspec.Struct, frozen=True):
     """An access token with what came beside it: the client certificate, and a DPoP proof for this very request.
 
     `dpop` says under which scheme it was sent; `url` is the address of the request without its query.
@@ -200,8 +196,7 @@ class TokenClaim:
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenClaim:
+class OpenClaim(msgspec.Struct, frozen=True):
     """Nothing shown: only a mount with an `open_credential` accepts it."""
 
 
@@ -209,20 +204,18 @@ OAuthClaim = ClientSecretClaim | AssertionClaim | ClientCertificateClaim | Token
 Claim = PasswordClaim | CertificateClaim | BindingClaim | AccountClaim | AccessKeyClaim | OAuthClaim | OpenClaim
 
 
-@dataclass(frozen=True, slots=True)
-class Requester:
+class Requester(msgspec.Struct, frozen=True):
     """Who speaks, as far as proven: kind ("account", "user", "certificate"), name, and proven attributes."""
 
     kind: str
     id: str
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """What authentication proved. Only `policy.authentication` makes one.
 
     `certificate` is the serial (hex) of the client certificate when one of ours was shown; `certificate_der` its bytes.

@@ -6,8 +6,9 @@ Nothing is written here: `policy.fulfilment` records what was decided, and has i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock

@@ -6,9 +6,11 @@ here is what was handed in, and what became of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
 
 from ca_core.status import RevocationReason
 from policy.problems import UnknownOrder
@@ -22,8 +24,7 @@ class DocumentStatus(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """A document as it was handed in; `sha256` is the digest of its content, `size` counts octets."""
 
     id: str
@@ -41,8 +42,7 @@ class Document:
     """Why it was rejected; empty for one that was accepted without a word."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(msgspec.Struct, frozen=True):
     """Who agreed to which terms, when and from where."""
 
     terms: str
@@ -52,16 +52,14 @@ class Agreement:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Vote:
+class Vote(msgspec.Struct, frozen=True):
     """One person's word for a held order."""
 
     approver: str
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Dossier:
+class Dossier(msgspec.Struct, frozen=True):
     """Beside the order. Change it by `completed`, which keeps `complete` true to the rest."""
 
     required: tuple[str, ...] = ()

@@ -7,11 +7,12 @@ Words are those of RFC 8555 section 7.1.3 where it has one, and of certificate s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
-from operator import attrgetter
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from ca_core.csr import CertificationRequest
 from ca_core.names import Identifier, IdentifierType
@@ -118,8 +119,7 @@ class OrderKind(StrEnum):
     CHANGE_NAMES = "change-names"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredProblem:
+class StoredProblem(msgspec.Struct, frozen=True):
     """A Problem as it is kept with an order or challenge."""
 
     kind: str
@@ -139,8 +139,7 @@ class StoredProblem:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One line of an order's decision trace: which rule looked at what, and what it decided."""
 
     rule: str
@@ -148,8 +147,7 @@ class Step:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class NewOrder:
+class NewOrder(msgspec.Struct, frozen=True):
     """What a door hands in.
 
     `product` is a product's name, or None for the one that the server selects (the credential's default). Without
@@ -168,7 +166,7 @@ class NewOrder:
     replaces: str | None = None
     predecessor: str | None = None
     """The serial (hex) of the certificate whose holder renews it here; it has to be valid when this one is signed."""
-    ancestors: Mapping[Identifier, str] = field(default_factory=dict)
+    ancestors: Mapping[Identifier, str] = msgspec.field(default_factory=dict)
     """The domain above an identifier whose control the client would rather prove (RFC 9444 section 4.1)."""
     preauthorized: bool = False
     """Whether authorizations that were made before any order count (RFC 8555 section 7.4.1)."""
@@ -176,8 +174,7 @@ class NewOrder:
     """Tags, wishes for later and an agreement that come with the order; what the product wants is added to it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """One certificate wanted, from the first asking to the end.
 
     `csr` is the certification request as received; what it says is read from it again when a person approves.
@@ -238,9 +235,7 @@ def advance(order: Order, event: OrderEvent, at: datetime, **changes: Any) -> Or
     status = TRANSITIONS.get((order.status, event))
     if status is None:
         raise NotReady(f'the order is "{order.status}": "{event}" is not possible now', order=order.id)
-    values = dict(zip(_FIELDS, _values_of(order), strict=True))
-    values.update(changes, status=status, updated=at, version=order.version + 1)
-    return Order(**values)
+    return replace(order, status=status, updated=at, version=order.version + 1, **changes)
 
 
 def amend(order: Order, at: datetime, **changes: Any) -> Order:
@@ -248,11 +243,6 @@ def amend(order: Order, at: datetime, **changes: Any) -> Order:
     if order.status in TERMINAL:
         raise NotReady(f'the order is "{order.status}": it does not change any more', order=order.id)
     return replace(order, **changes, updated=at, version=order.version + 1)
-
-
-_FIELDS = tuple(one.name for one in fields(Order))
-# Three times as fast as dataclasses.replace, which every order pays for three times.
-_values_of = attrgetter(*_FIELDS)
 
 
 class AuthorizationStatus(StrEnum):
@@ -275,8 +265,7 @@ class ChallengeStatus(StrEnum):
     INVALID = "invalid"
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(msgspec.Struct, frozen=True):
     """One way to prove control of an identifier (RFC 8555 section 8)."""
 
     type: str
@@ -287,8 +276,7 @@ class Challenge:
     error: StoredProblem | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Authorization:
+class Authorization(msgspec.Struct, frozen=True):
     """Control of one identifier by one owner (RFC 8555 section 7.1.4). `identifier` is without "*."."""
 
     id: AuthorizationId

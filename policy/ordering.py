@@ -7,9 +7,10 @@ and the certificate is made as soon as nothing is owed any more.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from ca_core.clock import Clock
 from ca_core.csr import CertificationRequest, read_csr

@@ -7,7 +7,10 @@ it finds and checks what it is about, and leaves the work to the module named fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
@@ -69,8 +72,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(msgspec.Struct, frozen=True):
     """A certificate with what is said about it: the stored facts, DER, and the issuer's chain without the root.
 
     `alternates` are further chains; `issuer_url` is where the issuer's own certificate can be fetched.

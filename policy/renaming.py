@@ -6,7 +6,7 @@ they are granted is decided as for any order: nothing here judges.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ca_core import der, oids
 from ca_core.csr import CertificationRequest, read_attribute

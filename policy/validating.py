@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from ca_core.clock import Clock
 from policy.audit import AuditEvent, AuditTag
@@ -325,12 +326,9 @@ class Validating:
     def _failed(self, old: Authorization, unit: Unit, *, method: str, problem: Problem) -> Authorization:
         now = self._clock()
         self._pausing.failed(old, problem, now, unit)
-        stored = StoredProblem.of(problem)
-        new = replace(
-            with_challenge(old, replace(challenge_of(old, method), status=ChallengeStatus.INVALID, error=stored)),
-            status=AuthorizationStatus.INVALID,
-            version=old.version + 1,
-        )
+        error = StoredProblem.of(problem)
+        failed = with_challenge(old, replace(challenge_of(old, method), status=ChallengeStatus.INVALID, error=error))
+        new = replace(failed, status=AuthorizationStatus.INVALID, version=old.version + 1)
         unit.save(new)
         detail = {"identifier": str(old.identifier), "method": method, "problem": problem.kind}
         unit.audit(_event(AuditTag.AUTHORIZATION_INVALID, now, new, detail | _told(problem)))

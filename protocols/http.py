@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class PeerIdentity:
+
+class PeerIdentity(msgspec.Struct, frozen=True):
     """What the transport knows of the other side.
 
     `certificate` is the DER of the client certificate that the TLS handshake verified against the listener's
@@ -37,8 +38,7 @@ def _no_binding(_: ChannelBinding) -> bytes | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class HTTPRequest:
+class HTTPRequest(msgspec.Struct, frozen=True):
     """One request, whole: its body has been read and its size checked.
 
     `path` is the raw path as sent, without the query; `parameters` are the parts of the path that the route names;
@@ -55,16 +55,15 @@ class HTTPRequest:
     url: str
     request_id: str
     label: str = ""
-    parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    parameters: Mapping[str, str] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     tls_version: str | None = None
     connection_id: int = 0
     channel_binding: Callable[[ChannelBinding], bytes | None] = _no_binding
-    event: dict[str, Any] = field(default_factory=dict)
+    event: dict[str, Any] = msgspec.field(default_factory=dict)
     """Fields that the door adds to the request's one log line: credential, account, order, outcome kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class HTTPResponse:
+class HTTPResponse(msgspec.Struct, frozen=True):
     """An answer. `headers` in canonical case (old clients compare them byte by byte); `body` bytes or a stream."""
 
     status: int

@@ -8,10 +8,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
 import idna
+import msgspec
 
 from ca_core.problems import RejectedIdentifier, UnsupportedIdentifier
 
@@ -27,8 +27,7 @@ class IdentifierType(StrEnum):
     PERMANENT = "permanent-identifier"
 
 
-@dataclass(frozen=True, slots=True)
-class Identifier:
+class Identifier(msgspec.Struct, frozen=True):
     """One name that a certificate is asked for, in normal form. The constructor checks nothing."""
 
     type: IdentifierType

@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
@@ -70,8 +69,7 @@ class BatchWriter(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct):
     unit: Unit
     future: asyncio.Future[tuple[Committed, list[Row]]]
     rows: list[Row] | None = None

@@ -8,9 +8,10 @@ the runner collects both, so that a client learns all mistakes at once and an au
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+
+import msgspec
 
 from ca_core.csr import CertificationRequest
 from ca_core.names import Identifier
@@ -21,8 +22,7 @@ from policy.problems import Problem
 from policy.product import Product
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """What a to-be-signed certificate says, read from its own bytes, never from the request."""
 
     names: tuple[Identifier, ...]
@@ -33,8 +33,7 @@ class Judged:
     ca: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """Everything a rule may look at. What has to be looked up was looked up before, so that rules stay pure."""
 
     product: Product
@@ -43,7 +42,7 @@ class Case:
     group: Group | None = None
     request: CertificationRequest | None = None
     judged: Judged | None = None
-    proven: frozenset[Identifier] = field(default_factory=frozenset)
+    proven: frozenset[Identifier] = msgspec.field(default_factory=frozenset)
     """Identifiers ("*." included) that valid authorizations prove at this moment."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -30,8 +29,7 @@ _encode = msgspec.json.Encoder().encode
 _LISTED = Product | Mount | ServiceKey | StoredAuthority | Block | Group | Role
 
 
-@dataclass(slots=True)
-class Step:
+class Step(msgspec.Struct):
     """One statement of a unit. A guard (`must`) has to return or change exactly one row."""
 
     statement: str
@@ -39,8 +37,7 @@ class Step:
     must: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """Proof that a unit is on disk; ca_core asks it before it signs (`covers`)."""
 
     intents: frozenset[str]

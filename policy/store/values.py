@@ -20,8 +20,7 @@ SERVICE = CredentialId("service")
 """Owner and credential of what the service issues to itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCertificate:
+class StoredCertificate(msgspec.Struct, frozen=True):
     """A certificate as it was issued; what became of it is a `CertificateStatus`."""
 
     serial: str

@@ -7,8 +7,10 @@ gateway/validators. Nothing in this package waits for the network or knows an ad
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from ca_core.names import Identifier
 from policy.validation.caa import CAAQuery, CAASet
@@ -30,16 +32,15 @@ class Attempt:
     account_uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """What proved control: the method, the address or name that was asked, and what it said. Goes to the
     audit, with what other perspectives found of the challenge and of CAA (perspectives.Decision.record)."""
 
     method: str
     target: str
     detail: str
-    corroboration: Mapping[str, Any] = field(default_factory=dict)
-    caa: Mapping[str, Any] = field(default_factory=dict)
+    corroboration: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    caa: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Validator(Protocol):

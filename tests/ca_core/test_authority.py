@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from ca_core.names import read_identifier
 from ca_core.problems import BadPublicKey, BadRevocationReason, Internal, Unavailable
 from ca_core.profile import CertificateProfile
 from ca_core.status import CertificateState, RevocationReason
+from tests.replacing import replace
 
 MakeRequest = Callable[..., IssuanceRequest]
 

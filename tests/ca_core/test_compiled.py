@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from ca_core import compiled, der
 from ca_core.compiled import compile_profile
 from ca_core.problems import BadPublicKey
 from ca_core.profile import CertificateProfile
+from tests.replacing import replace
 
 PROFILE = CertificateProfile(
     "all",

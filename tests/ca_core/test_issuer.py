@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from ca_core.issuer import Issuer, SignatureMismatch
 from ca_core.keystores.software import SoftwareKey
 from ca_core.names import read_identifier
 from ca_core.profile import CertificateProfile
+from tests.replacing import replace
 
 
 def _issuer(world: Any, **changes: Any) -> Issuer:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -17,6 +17,7 @@ from ca_core import algorithms, der, oids
 from ca_core.lints import Finding, LintSubject, Severity, lint, rule
 from ca_core.lints.standard import CABF, RFC5280, STANDARD
 from ca_core.names import write_subject
+from tests.replacing import replace
 
 CA_KEY = ec.generate_private_key(ec.SECP256R1())
 LEAF_KEY = ec.generate_private_key(ec.SECP256R1())

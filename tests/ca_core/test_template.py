@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +27,7 @@ from ca_core.names import (
 from ca_core.problems import BadCSR, BadPublicKey, RejectedIdentifier, Unavailable
 from ca_core.profile import DAY_SECONDS, CertificateProfile
 from ca_core.template import Settled, settle, to_be_signed
+from tests.replacing import replace
 
 PROFILE = CertificateProfile("tls-server")
 SECOND = timedelta(seconds=1)

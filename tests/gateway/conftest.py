@@ -8,7 +8,6 @@ import io
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from gateway.server import Server
 from gateway.tls import TLSProfile
 from policy.problems import Problem
 from protocols.http import HTTPRequest, HTTPResponse, Route, Transport
+from tests.replacing import replace
 
 
 class EchoDoor:

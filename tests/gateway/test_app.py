@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from policy.problems import Unavailable
 from policy.sealing import Sealing
 from policy.store import StoreUnavailable
 from tests.conftest import ACTOR, House
+from tests.replacing import replace
 
 
 @pytest.fixture

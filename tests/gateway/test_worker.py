@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from policy.store import CRL, StoreUnavailable, Unit
 from policy.validating import QUEUE_SECONDS, VALIDATE_JOB
 from tests.conftest import ACTOR, House, dns
 from tests.policy.making import ADDRESS, acme, est, new_key, request, spki
+from tests.replacing import replace
 
 NAME = "a.certgate.test"
 

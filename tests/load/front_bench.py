@@ -15,7 +15,6 @@ import ssl
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from typing import cast
 
 import trustme
@@ -30,6 +29,7 @@ from gateway.routing import Door, say_plainly
 from gateway.server import Server, run, settle
 from gateway.tls import TLSProfile
 from protocols.http import HTTPRequest, HTTPResponse, Route, Transport
+from tests.replacing import replace
 
 _FIELDS = "Host: 127.0.0.1\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n"
 _BODY = "x" * 1000

@@ -20,7 +20,6 @@ import resource
 import secrets
 import tempfile
 import time
-from dataclasses import replace
 from datetime import timedelta
 
 from ca_core.clock import system_clock
@@ -37,6 +36,7 @@ from policy.mount import Mount
 from policy.order import Order, OrderKind, OrderStatus
 from policy.product import Product
 from policy.store import StoredCertificate, Unit
+from tests.replacing import replace
 
 NOW = system_clock()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +23,7 @@ from policy.registration import Certificate, NewAccount
 from policy.sealing import Secret
 from policy.store import PRODUCT, StoreUnavailable, Unit
 from tests.conftest import ACTOR, House, dns
+from tests.replacing import replace
 
 DER = serialization.Encoding.DER
 SPKI = serialization.PublicFormat.SubjectPublicKeyInfo

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from policy.product import NameRules, ValidationRules
 from policy.store import GROUP, MOUNT, PRODUCT, USER
 from tests.conftest import ACTOR, START, TLS_PROFILE, House
 from tests.policy.making import change_product, est, request
+from tests.replacing import replace
 
 NAME = "a.certgate.test"
 

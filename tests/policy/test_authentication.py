@@ -244,7 +244,7 @@ async def test_a_password_chosen_by_a_person_is_kept_as_argon2id(house: House) -
     credential, claim = await password(house)
     stored = await house.core.store.one(CREDENTIAL, credential)
     assert stored is not None
-    from dataclasses import replace
+    from tests.replacing import replace
 
     hashed = argon2.PasswordHasher(time_cost=1, memory_cost=1024).hash("correct horse").encode()
     secret = StoredSecret(SecretForm.ARGON2ID, hashed, house.clock())

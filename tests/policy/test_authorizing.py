@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from policy.validating import ValidationSettings
 from policy.validation.caa import CAARecord, CAASet
 from tests.conftest import ACTOR, House, dns
 from tests.policy.making import acme, request
+from tests.replacing import replace
 
 NAME = "shop.example.org"
 

@@ -417,7 +417,7 @@ async def test_the_certificate_and_the_valid_order_are_written_together(house: H
 
 
 async def test_renewal_needs_the_certificate_of_the_same_credential(house: House) -> None:
-    from dataclasses import replace
+    from tests.replacing import replace
 
     principal = await est(house)
     first = await house.core.ra.enroll(principal, NewOrder(request=request(NAME, cn=NAME)))

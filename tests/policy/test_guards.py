@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +34,7 @@ from tests.policy.making import (
     showing,
     spki,
 )
+from tests.replacing import replace
 
 NAME = "a.certgate.test"
 SHOP = "shop.example.org"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from policy.requirements import RequirementKind
 from policy.store import PRODUCT
 from tests.conftest import ACTOR, House, dns
 from tests.policy.making import change_product, est, events, request
+from tests.replacing import replace
 
 NAME = "a.certgate.test"
 OUTSIDE = "shop.example.org"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from policy.order import NewOrder, Order, OrderStatus
 from policy.problems import AlreadyReplaced, BadTime, Forbidden, Problem, UnknownCertificate, UnknownProduct
 from tests.conftest import ACTOR, House, dns
 from tests.policy.making import acme, change_validation, est, proven, request
+from tests.replacing import replace
 
 NAME = "a.certgate.test"
 SECOND = timedelta(seconds=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from policy.store import StoreUnavailable
 from policy.validating import QUEUE_SECONDS, RECOVERY_SECONDS, VALIDATE_JOB
 from tests.conftest import House, dns
 from tests.policy.making import acme
+from tests.replacing import replace
 
 NAME = "shop.example.org"
 

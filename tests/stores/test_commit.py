@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import replace
 
 import apsw
 import pytest
@@ -14,6 +13,7 @@ from policy import store as interface
 from policy.credential import CredentialState
 from policy.order import OrderStatus
 from policy.store import Committed, Conflict, StoreUnavailable, Unit
+from tests.replacing import replace
 from tests.stores import values
 from tests.stores.values import NOW, inserting, saving
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from policy.ids import AuthorizationId, CredentialId, OrderId
 from policy.order import AuthorizationStatus, Order, OrderStatus
 from policy.product import ProductState
 from policy.store import Conflict, Entity, Query
+from tests.replacing import replace
 from tests.stores import values
 from tests.stores.values import NOW, at, inserting, saving
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -19,6 +18,7 @@ from policy.credential import CredentialState
 from policy.ids import CredentialId
 from policy.product import ProductState
 from policy.store import Conflict, Unit
+from tests.replacing import replace
 from tests.stores import values
 from tests.stores.values import NOW, at, inserting, saving
 

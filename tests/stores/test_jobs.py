@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from gateway.store import SQLiteStore
 from policy.store import Conflict, Job, Unit
+from tests.replacing import replace
 from tests.stores.values import NOW, at
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import apsw
 import pytest
 
 from gateway.store import opening
 from gateway.store.migrations import APPLICATION_ID, Migration, StoreRefused, migrate, migrations, schema
+from tests.replacing import replace
 
 FIRST = migrations()[0]
 NEXT = Migration(len(migrations()) + 1, "notes", "CREATE TABLE notes (text TEXT NOT NULL) STRICT;")

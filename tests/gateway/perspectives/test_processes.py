@@ -8,7 +8,6 @@ import ipaddress
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from policy.validation.caa import CAAQuery
 from policy.validation.perspectives import PerspectiveRequest, Quorum
 from tests.gateway.perspectives.servers import Installation, Web, installation
 from tests.gateway.validators.servers import NameServer, name_server
+from tests.replacing import replace
 
 TOKEN = "x" * 43
 AUTHORIZATION = f"{TOKEN}.{'t' * 43}"

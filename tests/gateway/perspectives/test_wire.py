@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from policy.problems import Malformed, Problem
 from policy.validation import Attempt
 from policy.validation.caa import CAAQuery
 from policy.validation.perspectives import PerspectiveRequest
+from tests.replacing import replace
 
 ATTEMPT = Attempt(
     Identifier(IdentifierType.DNS, "a.example"), False, "http-01", "t" * 43, f"{'t' * 43}.{'k' * 43}", "https://ca/1"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
-from dataclasses import replace
 
 import dns.rcode
 import pytest
@@ -17,6 +16,7 @@ from policy.problems import ValidationDNS, ValidationIncorrectResponse
 from policy.validation import Attempt
 from policy.validation.challenges import dns_01_value, dns_account_label
 from tests.gateway.validators.servers import NameServer
+from tests.replacing import replace
 
 ACCOUNT = "https://ca.example/acme/default/account/1"
 ATTEMPT = Attempt(Identifier(IdentifierType.DNS, "a.example"), False, "dns-persist-01", "", ".thumb", ACCOUNT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from policy.problems import ValidationCAA
 from tests.conftest import House, dns
 from tests.gateway.validators.test_mpic import Other, panel, three
 from tests.policy.making import acme, request
+from tests.replacing import replace
 
 NAME = "shop.example.org"
 

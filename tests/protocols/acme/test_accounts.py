@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from ca_core.keystores.software import SoftwareKeyStore
 from protocols.acme.settings import ACMESettings
 from tests.protocols.acme.client import Answer, Client, Key, b64, make_csr, unb64
 from tests.protocols.acme.world import EAB_KEY, ORIGIN, TERMS, World, make_world
+from tests.replacing import replace
 
 # --------------------------------------------------------------------------- newAccount
 

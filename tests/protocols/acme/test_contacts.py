@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from policy.mount import Mount
@@ -13,6 +11,7 @@ from protocols.acme.problems import InvalidContact, UnsupportedContact
 from protocols.acme.settings import read_options
 from tests.protocols.acme.client import Client
 from tests.protocols.acme.world import World
+from tests.replacing import replace
 
 RULES = ContactRules()
 

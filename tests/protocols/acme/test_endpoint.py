@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from protocols.acme.settings import ACMESettings
 from protocols.http import HTTPRequest, PeerIdentity
 from tests.protocols.acme.client import Answer, Client, Key, b64
 from tests.protocols.acme.world import ORIGIN, TERMS, World, make_world
+from tests.replacing import replace
 
 
 def body(key: Key, header: dict[str, Any], payload: bytes = b"", *, signer: Key | None = None) -> bytes:

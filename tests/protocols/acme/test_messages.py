@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +28,7 @@ from protocols.acme import messages
 from protocols.acme.messages import WantedIdentifier
 from protocols.acme.problems import CompoundProblem
 from protocols.acme.urls import URLs
+from tests.replacing import replace
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HERE = URLs("https://ca.test", "default")

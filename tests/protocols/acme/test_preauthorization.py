@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from policy.store import AUDIT
 from policy.validation.caa import CAARecord, CAASet
 from tests.protocols.acme.client import Answer, Client, b64, make_csr
 from tests.protocols.acme.world import World
+from tests.replacing import replace
 
 
 @pytest.fixture

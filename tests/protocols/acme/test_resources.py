@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from policy.order import OrderStatus
 from policy.registration import RegistrationAuthority
 from tests.protocols.acme.client import Answer, Client, Key, b64, make_csr
 from tests.protocols.acme.world import NOON, ORIGIN, World
+from tests.replacing import replace
 
 CSR = b64(make_csr(("a.trusted.test",)))
 

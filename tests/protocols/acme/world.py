@@ -8,7 +8,7 @@ dictionary, and a CAA resolver that finds nothing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -59,6 +59,7 @@ from protocols.acme.endpoint import ACMEEndpoint
 from protocols.acme.settings import ACMESettings
 from protocols.endpoint import Services, dispatch
 from protocols.http import HTTPRequest, HTTPResponse, PeerIdentity, Route
+from tests.replacing import replace
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ORIGIN = "https://ca.certgate.test:8443"

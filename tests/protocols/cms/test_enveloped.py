@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ from protocols.cms.recipients import (
     SharedKey,
 )
 from tests.protocols.cms.making import certificate, key, key_identifier, openssl, write_files
+from tests.replacing import replace
 
 SPARE = bytes(range(32))
 PLAINTEXT = b"what nobody else shall read" * 20

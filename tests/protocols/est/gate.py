@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -16,6 +16,7 @@ from protocols.est.settings import ESTSettings
 from protocols.http import HTTPRequest, HTTPResponse
 from tests.conftest import ACTOR, House
 from tests.protocols.est.small import basic, make_csr, post
+from tests.replacing import replace
 
 NAME = "device-1.certgate.test"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +37,7 @@ from protocols.endpoint import Services, dispatch
 from protocols.est.endpoint import ESTEndpoint
 from protocols.est.settings import ESTSettings
 from protocols.http import ChannelBinding, HTTPRequest, HTTPResponse, PeerIdentity, Route
+from tests.replacing import replace
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VECTORS = Path(__file__).parents[2] / "vectors" / "est"

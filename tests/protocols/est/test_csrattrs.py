@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -19,6 +18,7 @@ from policy.product import NameRules
 from protocols.est import csrattrs
 from protocols.est.csrattrs import Attribute
 from tests.protocols.est.small import PRODUCT, VECTORS, get, make_door, text_of
+from tests.replacing import replace
 
 EXAMPLE = b64decode((VECTORS / "rfc8951-csrattrs.b64").read_text())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,6 +30,7 @@ from tests.protocols.est.small import (
     post,
     text_of,
 )
+from tests.replacing import replace
 
 CLIENT = basic("device", "secret")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
-from dataclasses import replace
 
 import pytest
 import trustme
@@ -15,6 +14,7 @@ from protocols.est.possession import check_linking
 from protocols.est.settings import ChallengePassword, Linking, MountOptions
 from protocols.http import ChannelBinding
 from tests.protocols.est.small import make_csr, post
+from tests.replacing import replace
 
 PLAIN = read_csr(make_csr())
 

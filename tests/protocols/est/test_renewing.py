@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 
@@ -30,6 +29,7 @@ from tests.protocols.est.small import (
     post,
     text_of,
 )
+from tests.replacing import replace
 
 OTHER = "device-2.certgate.test"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from protocols.est import csrattrs
 from protocols.est.csrattrs import Attribute, Form
 from protocols.est.template import ExtensionTemplate, Template, read_oid, read_template, write_template
 from tests.protocols.est.small import PRODUCT
+from tests.replacing import replace
 
 TEMPLATE = "1.2.840.113549.1.9.16.2.61"
 EXTENSIONS = "1.2.840.113549.1.9.16.2.62"

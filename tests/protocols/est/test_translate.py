@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
@@ -15,6 +13,7 @@ from policy.order import OrderKind
 from policy.problems import BadCSR
 from protocols.est import translate
 from tests.protocols.est.small import CHANGE_SUBJECT_NAME, change_subject_name, make_credential, make_csr
+from tests.replacing import replace
 
 PRINCIPAL = Principal(make_credential("device"), Requester("credential", "device"), "est/default", "192.0.2.1")
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -6,7 +6,6 @@ import hmac
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -26,6 +25,7 @@ from policy.problems import Malformed
 from policy.store import Unit
 from tests.conftest import ACTOR, House
 from tests.protocols.rest.world import API, BASE, Answer, make_csr
+from tests.replacing import replace
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN_URL = f"{BASE}/oauth/token"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -24,6 +24,7 @@ from protocols.http import HTTPRequest, HTTPResponse, PeerIdentity
 from protocols.rest.endpoint import RESTEndpoint
 from protocols.rest.settings import RESTSettings
 from tests.conftest import ACTOR, House
+from tests.replacing import replace
 
 BASE = "https://127.0.0.1:8443"
 

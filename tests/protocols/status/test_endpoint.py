@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from base64 import b64encode
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +27,7 @@ from protocols.endpoint import ProtocolDescription, Services, dispatch
 from protocols.http import HTTPRequest, HTTPResponse, PeerIdentity, Route, Transport
 from protocols.status.endpoint import StatusEndpoint
 from protocols.status.settings import StatusSettings
+from tests.replacing import replace
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ISSUER = "0a" * 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from base64 import b64encode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -27,6 +27,7 @@ from protocols.http import HTTPRequest, HTTPResponse, PeerIdentity
 from protocols.status.endpoint import StatusEndpoint
 from protocols.status.settings import StatusSettings
 from tests.conftest import ACTOR, House
+from tests.replacing import replace
 
 NAME = "status.certgate.test"
 
