@@ -34,6 +34,7 @@ from policy.bulk import Bulks
 from policy.catalogue import Catalogue
 from policy.documents import Documents
 from policy.fulfilment import Fulfilment
+from policy.generating import Generating
 from policy.idempotency import Idempotency
 from policy.inventory import Inventory
 from policy.limits import Limit, Limits
@@ -166,6 +167,7 @@ async def put_together(
     recovery = Recovery(store, ca, fulfilment, clock)
     approval = Approval(store, fulfilment, clock)
     inventory = Inventory(store, clock)
+    placing = Placing(store, catalogue, ca, authorizing, limits, clock)
     parts = Parts(
         store=store,
         catalogue=catalogue,
@@ -176,8 +178,9 @@ async def put_together(
         refusals=Refusals(store, limits, clock),
         authentication=Authentication(store, catalogue, sealing, clock, clients),
         authorizing=authorizing,
-        placing=Placing(store, catalogue, ca, authorizing, limits, clock),
+        placing=placing,
         fulfilment=fulfilment,
+        generating=Generating(store, placing, sealing, clock),
         registering=Registering(store, limits, clock),
         revocation=revocation,
         renewal=Renewal(store, catalogue, clock),

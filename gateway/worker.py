@@ -17,7 +17,7 @@ import structlog
 
 from policy.audit import AuditEvent, AuditTag
 from policy.bulk import BULK_JOB
-from policy.fulfilment import RENEW_JOB, RETIRE_JOB
+from policy.fulfilment import ERASE_KEY_JOB, RENEW_JOB, RETIRE_JOB
 from policy.order import OrderEvent, StoredProblem, advance
 from policy.problems import NotReady, Problem
 from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB, CRL_JOB
@@ -61,6 +61,7 @@ class Worker:
             ("validations", TICK_SECONDS, self.do_validations),
             ("orders", TICK_SECONDS, self.do_orders),
             ("successions", TICK_SECONDS, self.do_successions),
+            ("unfetched-keys", 60.0, self.do_keys),
             ("seal", 10.0, core.sealer.seal),
             ("recover", 5.0, core.recovery.finish_stuck),
             ("expire", 30.0, self.expire),
@@ -131,6 +132,10 @@ class Worker:
             BULK_JOB: self._core.bulks.go_on,
         }
         await self._do_jobs(kinds, JOBS_AT_ONCE)
+
+    async def do_keys(self) -> None:
+        """Erase keys that were made for clients who did not come for them."""
+        await self._do_jobs({ERASE_KEY_JOB: self._core.ra.erase_key}, JOBS_AT_ONCE)
 
     async def _retire(self, order: str) -> None:
         await self._core.succession.retire(order)

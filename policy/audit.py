@@ -44,6 +44,8 @@ class AuditTag(StrEnum):
     ISSUANCE_VOIDED = "ca:issuance:voided"
     CERTIFICATE_TAGGED = "ra:certificate:tagged"
     CRL_PUBLISHED = "ca:crl:published"
+    KEY_DELIVERED = "ra:order:key-delivered"
+    KEY_ERASED = "ra:order:key-erased"
     KEY_BLOCKED = "ca:key:blocked"
     CA_CREATED = "ca:authority:created"
     CA_CHAIN_ADDED = "ca:authority:chain-added"

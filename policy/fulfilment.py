@@ -79,6 +79,7 @@ RENEW_JOB = "renew"
 RETIRE_JOB = "retire"
 """The job of an order whose certificate takes the place of another one, which is revoked (policy.succession)."""
 
+ERASE_KEY_JOB = "erase-key"
 RECENT_CERTIFICATES = 1000
 """Certificates kept for the download that follows: their rows never change, so they cannot be stale."""
 _log = structlog.get_logger("certgate.fulfilment")
@@ -142,6 +143,8 @@ class Fulfilment:
         await self._ticketing.use(order, unit, now)
         if placed is not None:
             unit.audit(placed)
+        if fresh and order.sealed_key is not None:
+            unit.schedule(ERASE_KEY_JOB, order.id, order.expires)
         why_held = needs_approval(Case(product, principal.credential, order.identifiers))
         if why_held and order.approved is None:
             whole = (*order.trace, *trace, Step("approval", "held", why_held))

@@ -170,6 +170,8 @@ class NewOrder(msgspec.Struct, frozen=True):
     """The domain above an identifier whose control the client would rather prove (RFC 9444 section 4.1)."""
     preauthorized: bool = False
     """Whether authorizations that were made before any order count (RFC 8555 section 7.4.1)."""
+    sealed_key: bytes | None = None
+    """The private key that the server made for the request, sealed."""
     dossier: Dossier | None = None
     """Tags, wishes for later and an agreement that come with the order; what the product wants is added to it."""
 
@@ -213,6 +215,8 @@ class Order(msgspec.Struct, frozen=True):
     trace: tuple[Step, ...] = ()
     approved: str | None = None
     """Who agreed before there was a request; `None` where nobody had to, or the order was held with its request."""
+    sealed_key: bytes | None = None
+    """A private key that was made for the client and waits for it, sealed; erased when it leaves or the order ends."""
     dossier: Dossier | None = None
     """Documents, agreement, votes and wishes for later; None for most."""
 
@@ -235,6 +239,8 @@ def advance(order: Order, event: OrderEvent, at: datetime, **changes: Any) -> Or
     status = TRANSITIONS.get((order.status, event))
     if status is None:
         raise NotReady(f'the order is "{order.status}": "{event}" is not possible now', order=order.id)
+    if status in (OrderStatus.INVALID, OrderStatus.CANCELLED):
+        changes["sealed_key"] = None
     return replace(order, status=status, updated=at, version=order.version + 1, **changes)
 
 

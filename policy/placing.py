@@ -172,6 +172,7 @@ class Placing:
             trace=(*trace, *(ticket.trace[-1] for ticket in tickets)),
             approved=next((ticket.id for ticket in tickets), None),
             dossier=dossier,
+            sealed_key=new.sealed_key,
         )
 
     async def judged(

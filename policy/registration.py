@@ -7,23 +7,16 @@ it finds and checks what it is about, and leaves the work to the module named fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 from msgspec.structs import replace
 
-from ca_core.authority import CertificateAuthority
-from ca_core.clock import Clock
 from ca_core.csr import CertificationRequest
 from ca_core.ledger import PublishedCRL
 from ca_core.status import CertificateState, RevocationReason
 from policy.account import Account
-from policy.authentication import Authentication
-from policy.authorizing import Authorizing
-from policy.catalogue import Catalogue
 from policy.credential import Claim, Principal
-from policy.fulfilment import Fulfilment, placed_event
-from policy.limits import Limits
+from policy.fulfilment import placed_event
 from policy.mount import Mount
 from policy.order import (
     Authorization,
@@ -32,7 +25,7 @@ from policy.order import (
     Order,
     OrderStatus,
 )
-from policy.placing import Placing
+from policy.parts import Parts
 from policy.problems import (
     AccountUnknown,
     Forbidden,
@@ -44,20 +37,18 @@ from policy.problems import (
     kind_of,
 )
 from policy.product import Product
-from policy.publication import OCSPAnswer, Publication
-from policy.refusals import Refusals
-from policy.registering import NewAccount, Registering
-from policy.renewal import Renewal, RenewalWindow
+from policy.publication import OCSPAnswer
+from policy.registering import NewAccount
+from policy.renewal import RenewalWindow
 from policy.replay import ReplayGuard
-from policy.revocation import KeyHolder, Revocation
-from policy.sealing import Sealing
+from policy.revocation import KeyHolder
+from policy.sealing import Secret
 from policy.store import (
     ACCOUNT_BY_KEY,
     AUTHORIZATION,
     CERTIFICATE_STATUS,
     ORDER,
     ORDERS_OF_OWNER,
-    Store,
     StoredCertificate,
     Unit,
 )
@@ -67,6 +58,7 @@ __all__ = [
     "KeyHolder",
     "NewAccount",
     "OCSPAnswer",
+    "Parts",
     "RegistrationAuthority",
     "RenewalWindow",
 ]
@@ -83,27 +75,6 @@ class Certificate(msgspec.Struct, frozen=True):
     chain: tuple[bytes, ...]
     alternates: tuple[tuple[bytes, ...], ...] = ()
     issuer_url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the service is made of; gateway.app puts it together."""
-
-    store: Store
-    catalogue: Catalogue
-    ca: CertificateAuthority
-    sealing: Sealing
-    clock: Clock
-    limits: Limits
-    refusals: Refusals
-    authentication: Authentication
-    authorizing: Authorizing
-    placing: Placing
-    fulfilment: Fulfilment
-    registering: Registering
-    revocation: Revocation
-    renewal: Renewal
-    publication: Publication
 
 
 class RegistrationAuthority:
@@ -296,6 +267,19 @@ class RegistrationAuthority:
             )
         async with self._parts.refusals.noted(principal):
             return await self._enroll(principal, new)
+
+    async def generate(self, principal: Principal, new: NewOrder) -> NewOrder:
+        """What to `enroll` for a request whose key the server is to make. Raises BadPublicKey, UnknownProduct."""
+        async with self._parts.refusals.noted(principal):
+            return await self._parts.generating.prepare(principal, new)
+
+    async def generated_key(self, principal: Principal, order: Order) -> Secret:
+        """The private key (PKCS #8) that was made for a `valid` order, once. Raises OrderConflict."""
+        return await self._parts.generating.deliver(principal, order)
+
+    async def erase_key(self, order_id: str) -> None:
+        """Erase a key that was made and not fetched; for the worker."""
+        await self._parts.generating.erase(order_id)
 
     async def _enroll(self, principal: Principal, new: NewOrder) -> Order:
         if new.request is None:

@@ -32,7 +32,7 @@ _THREADS: Final = 2
 # again.
 _MAX_WAITING: Final = 64
 
-_CREATE: Final[dict[str, Callable[[], CertificateIssuerPrivateKeyTypes]]] = {
+GENERATED: Final[dict[str, Callable[[], CertificateIssuerPrivateKeyTypes]]] = {
     "ec-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "ec-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "ec-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
@@ -45,6 +45,13 @@ _CREATE: Final[dict[str, Callable[[], CertificateIssuerPrivateKeyTypes]]] = {
     "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
     "ml-dsa-87": mldsa.MLDSA87PrivateKey.generate,
 }
+"""How a key of each type is made."""
+
+
+def generate_private_key(key_type: str) -> CertificateIssuerPrivateKeyTypes:
+    """A new private key. Raises KeyError for an unknown type."""
+    return GENERATED[key_type]()
+
 
 _PADDINGS: Final[dict[str, padding.AsymmetricPadding]] = {
     DecryptionScheme.RSA_PKCS1: padding.PKCS1v15(),
@@ -155,8 +162,8 @@ class SoftwareKeyStore:
     async def create(self, label: str, key_type: str) -> Signer:
         """Make a new key and write it. Raises KeyExists, and ValueError for a bad key type or label."""
         path = self._path(label)
-        if key_type not in _CREATE:
-            raise ValueError(f'"{key_type}" is not a key type that is made here; known are {", ".join(_CREATE)}')
+        if key_type not in GENERATED:
+            raise ValueError(f'"{key_type}" is not a key type that is made here; known are {", ".join(GENERATED)}')
         key = await asyncio.to_thread(self._create, path, key_type)
         self._keys[label] = key
         return key
@@ -207,7 +214,7 @@ class SoftwareKeyStore:
     def _create(self, path: Path, key_type: str) -> SoftwareKey:
         if path.exists():
             raise KeyExists(f"{path} exists")
-        private_key = _CREATE[key_type]()
+        private_key = GENERATED[key_type]()
         pem = private_key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,

@@ -11,11 +11,15 @@
 SELECT body FROM orders WHERE id = ?1;
 
 -- name: order_by_reference
--- 900 seconds: REPLAY_SECONDS of policy/store. An open order comes before one that has ended. One that ended by a
+-- 900 seconds: REPLAY_SECONDS of policy/store; an order with a key that waits for its client answers for as long as
+-- that. An open order comes before one that has ended. One that ended by a
 -- fault of ours answers to nothing: who asks again may have better luck.
 SELECT body FROM orders
 WHERE mount = ?1 AND credential = ?2 AND reference = ?3
-    AND (status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' OR updated >= ?4 - 900)
+    AND (
+        status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' OR updated >= ?4 - 900
+        OR body ->> '$.sealed_key' IS NOT NULL
+    )
     AND NOT (status = 'invalid' AND coalesce(body ->> '$.problem.kind', '') IN ('unavailable', 'internal'))
 ORDER BY CASE WHEN status = 'valid' OR status = 'invalid' OR status = 'cancelled' THEN 1 ELSE 0 END, seq DESC
 LIMIT 1;
@@ -100,7 +104,9 @@ WHERE id = ?1 AND version = ?11 - 1 AND owner = ?3 AND credential = ?4 AND mount
 SELECT 1 WHERE NOT EXISTS (
     SELECT 1 FROM orders
     WHERE mount = ?1 AND credential = ?2 AND reference = ?3
-        AND (status NOT IN ('valid', 'invalid', 'cancelled') OR updated >= ?4)
+        AND (
+            status NOT IN ('valid', 'invalid', 'cancelled') OR updated >= ?4 OR body ->> '$.sealed_key' IS NOT NULL
+        )
         AND NOT (status = 'invalid' AND coalesce(body ->> '$.problem.kind', '') IN ('unavailable', 'internal'))
 );
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from binascii import a2b_base64, b2a_base64
 from functools import lru_cache
+from typing import cast
 
 from ca_core.csr import CertificationRequest, read_csr, read_pem_or_der
 from policy.credential import CertificateClaim, PasswordClaim
@@ -23,6 +24,9 @@ CRLS_ONLY = "application/pkcs7-mime; smime-type=crls-only"
 CSRATTRS = "application/csrattrs"
 
 _SPACE = b" \t\r\n\v\f"
+PKCS8 = "application/pkcs8"
+_BOUNDARY = "estServerKeyGenerated"
+"""No line of base64 begins with the two hyphens before it."""
 _BASE64 = (("Content-Transfer-Encoding", "base64"),)
 
 # --- claims
@@ -73,8 +77,9 @@ def read_certificate(request: HTTPRequest) -> CertificateClaim | None:
 # -------------------------------------------------------------------------------------------------
 
 
-def read_request(request: HTTPRequest) -> CertificationRequest:
-    """The PKCS #10 request in the body (RFC 7030 section 4.2.1). Its signature is verified.
+def read_request(request: HTTPRequest, *, verify: bool = True) -> CertificationRequest:
+    """The PKCS #10 request in the body (RFC 7030 section 4.2.1). Its signature is verified, unless that is of no
+    importance because the server makes the key (section 4.4.1).
 
     Raises UnsupportedMedia, Malformed (the body is no base64) and what `read_csr` raises. A
     Content-Transfer-Encoding is not looked at, whatever it says (RFC 8951 section 3).
@@ -83,7 +88,7 @@ def read_request(request: HTTPRequest) -> CertificationRequest:
     # Clients add parameters (charset) and spell the type in capitals.
     if media != PKCS10 and media.partition(";")[0].strip().lower() != PKCS10:
         raise UnsupportedMedia(f'the content type "{media}" is not "{PKCS10}" (RFC 7030 section 4.2.1)')
-    return read_csr(read_body(request.body))
+    return read_csr(read_body(request.body), verify=verify)
 
 
 def read_body(body: bytes) -> bytes:
@@ -121,6 +126,18 @@ def _read_unusual(body: bytes) -> bytes:
 def write_certificate(certificate: bytes, options: MountOptions) -> HTTPResponse:
     """200 with the certificate that was issued and nothing else (RFC 7030 section 4.2.3)."""
     return _write(certs_only((certificate,)), CERTS_ONLY, options)
+
+
+def write_generated(private_key: Secret, certificate: bytes, options: MountOptions) -> HTTPResponse:
+    """200 with a private key in PKCS #8 and its certificate, as two parts (RFC 7030 section 4.4.2)."""
+    parts = ((PKCS8, private_key.reveal()), (CERTS_ONLY, certs_only((certificate,))))
+    written = []
+    for media, content in parts:
+        part = _write(content, media, options)
+        head = "".join(f"{name}: {value}\r\n" for name, value in (("Content-Type", media), *part.headers))
+        written.append(f"--{_BOUNDARY}\r\n{head}\r\n".encode() + cast(bytes, part.body).rstrip() + b"\r\n")
+    body = b"".join(written) + f"--{_BOUNDARY}--\r\n".encode()
+    return HTTPResponse(200, body, f"multipart/mixed; boundary={_BOUNDARY}", (("Cache-Control", "no-store"),))
 
 
 def write_pending(seconds: int) -> HTTPResponse:

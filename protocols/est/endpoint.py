@@ -14,12 +14,14 @@ from protocols.endpoint import Services
 from protocols.est import codec, csrattrs, problems, translate
 from protocols.est.demands import NOTHING, read_demands
 from protocols.est.demands import check as check_demands
+from protocols.est.keygen import check_unprotected
 from protocols.est.possession import check_linking, linking_attribute, read_shared_secret
 from protocols.est.settings import (
     Authentication,
     ChallengePassword,
     ChangeSubjectName,
     ESTSettings,
+    KeyGeneration,
     Reenroll,
     read_options,
 )
@@ -71,8 +73,7 @@ class MountedEST:
 
     def routes(self, root: str) -> tuple[Route, ...]:
         """The operations below a path."""
-        absent = (partial(self._not_offered, name) for name in ("serverkeygen", "fullcmc"))
-        serverkeygen, fullcmc = absent
+        fullcmc = partial(self._not_offered, "fullcmc")
         return (
             Route(("GET",), f"{root}/cacerts", "cacerts", self.cacerts),
             Route(("GET",), f"{root}/csrattrs", "csrattrs", self.csrattrs),
@@ -80,7 +81,7 @@ class MountedEST:
             Route(("GET",), f"{root}/renewal-info/{{certid}}", "renewal-info", self.renewal_info),
             Route(("POST",), f"{root}/simpleenroll", "simpleenroll", self.simpleenroll),
             Route(("POST",), f"{root}/simplereenroll", "simplereenroll", self.simplereenroll),
-            Route(("POST",), f"{root}/serverkeygen", "serverkeygen", serverkeygen),
+            Route(("POST",), f"{root}/serverkeygen", "serverkeygen", self.serverkeygen),
             Route(("POST",), f"{root}/fullcmc", "fullcmc", fullcmc),
         )
 
@@ -159,22 +160,40 @@ class MountedEST:
             )
         return await self._answer(order, request)
 
+    async def serverkeygen(self, request: HTTPRequest) -> HTTPResponse:
+        """Make a key pair for the client (RFC 7030 section 4.4): 200 with key and certificate, or 202."""
+        if self._options.serverkeygen is KeyGeneration.OFF:
+            return problems.not_offered("serverkeygen")
+        principal, csr = await self._admit(request, own_key=False)
+        check_unprotected(csr)
+        new = await self._ra.generate(principal, translate.to_generated(principal, self._label, csr))
+        order = await self._ra.enroll(principal, new)
+        if order.status is not OrderStatus.VALID:
+            return await self._answer(order, request)
+        request.event["order"] = order.id
+        certificate = await self._ra.certificate_of(order)
+        private_key = await self._ra.generated_key(principal, order)
+        return codec.write_generated(private_key, certificate.der, self._options)
+
     async def _not_offered(self, operation: str, request: HTTPRequest) -> HTTPResponse:
         return problems.not_offered(operation)
 
-    async def _admit(self, request: HTTPRequest) -> tuple[Principal, CertificationRequest]:
-        """Who asks, and the request, its proof of possession checked. The cheap check comes first."""
+    async def _admit(self, request: HTTPRequest, *, own_key: bool = True) -> tuple[Principal, CertificationRequest]:
+        """Who asks, and the request, its proof of possession checked. The cheap check comes first.
+
+        Without `own_key` nothing is to be possessed, as the server makes the key.
+        """
         options = self._options
         if options.challenge_password is ChallengePassword.SECRET:
-            csr = codec.read_request(request)
+            csr = codec.read_request(request, verify=own_key)
             principal = await self._authenticate(request, read_shared_secret(csr))
         else:
             principal = await self._authenticate(request, None)
-            csr = codec.read_request(request)
+            csr = codec.read_request(request, verify=own_key)
         if not principal.registration_authority:
             # An RA passes on what its client signed for another connection (RFC 7030 section 3.7).
             check_linking(csr, request, options)
-        check_demands(self._demands, csr)
+        check_demands(self._demands, csr, own_key=own_key)
         return principal, csr
 
     async def _authenticate(self, request: HTTPRequest, secret: str | None) -> Principal:

@@ -83,6 +83,14 @@ class ChangeSubjectName(StrEnum):
     """The other names are judged like those of an enrolment; the certificate shown is the authentication."""
 
 
+class KeyGeneration(StrEnum):
+    """Whether the server makes keys for clients (RFC 7030 section 4.4)."""
+
+    OFF = "off"
+    PLAIN = "plain"
+    """The private key is protected by TLS alone."""
+
+
 class ChallengePassword(StrEnum):
     """What the challengePassword of a request means. There is no way to have it ignored."""
 
@@ -110,6 +118,7 @@ class MountOptions:
     challenge_password: ChallengePassword = ChallengePassword.POP
     reenroll: Reenroll = Reenroll.CERTIFICATE
     change_subject_name: ChangeSubjectName = ChangeSubjectName.REFUSE
+    serverkeygen: KeyGeneration = KeyGeneration.PLAIN
     base64_wrap: int = 0
     """Characters in a line of an answer: 0 (one line), 64 or 76."""
     content_transfer_encoding: bool = True
@@ -125,6 +134,7 @@ _CHOICES: dict[str, type[StrEnum]] = {
     "challenge_password": ChallengePassword,
     "reenroll": Reenroll,
     "change_subject_name": ChangeSubjectName,
+    "serverkeygen": KeyGeneration,
     "csrattrs_form": csrattrs.Form,
 }
 _WRAPS = (0, 64, 76)

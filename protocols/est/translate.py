@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
+from msgspec.structs import replace
 
 from ca_core import oids
 from ca_core.csr import CertificationRequest, read_attribute
@@ -24,6 +25,12 @@ def to_order(principal: Principal, label: str, csr: CertificationRequest) -> New
     if oids.CMC_CHANGE_SUBJECT_NAME in csr.attributes:
         raise BadCSR("ChangeSubjectName is for simplereenroll: ask for the names in the request itself")
     return NewOrder(kind=OrderKind.ENROLL, request=csr, reference=reference(principal, label, csr, "enroll"))
+
+
+def to_generated(principal: Principal, label: str, csr: CertificationRequest) -> NewOrder:
+    """What serverkeygen asks for (RFC 7030 section 4.4.1): a certificate for a key that is still to be made."""
+    known = reference(principal, label, csr, "serverkeygen")
+    return replace(to_order(principal, label, csr), reference=known)
 
 
 def to_renewal(principal: Principal, label: str, csr: CertificationRequest) -> NewOrder:

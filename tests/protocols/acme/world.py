@@ -36,6 +36,7 @@ from policy.credential import (
     StoredSecret,
 )
 from policy.fulfilment import Fulfilment
+from policy.generating import Generating
 from policy.ids import CredentialId
 from policy.limits import Limit, Limits
 from policy.mount import Mount
@@ -287,6 +288,7 @@ async def make_world(
     authorizing = Authorizing(store, catalogue, validating, limiter, clock)
     fulfilment = Fulfilment(store, catalogue, ca, authorizing, Quotas(limiter), clock)
     service_keys = ServiceKeys(store, ca, keystore, clock)
+    placing = Placing(store, catalogue, ca, authorizing, limiter, clock)
     parts = Parts(
         store=store,
         catalogue=catalogue,
@@ -297,8 +299,9 @@ async def make_world(
         refusals=Refusals(store, limiter, clock),
         authentication=Authentication(store, catalogue, sealing, clock),
         authorizing=authorizing,
-        placing=Placing(store, catalogue, ca, authorizing, limiter, clock),
+        placing=placing,
         fulfilment=fulfilment,
+        generating=Generating(store, placing, sealing, clock),
         registering=Registering(store, limiter, clock),
         revocation=Revocation(store, ca, Blocking(store, catalogue, clock), clock),
         renewal=Renewal(store, catalogue, clock),

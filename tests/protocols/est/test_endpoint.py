@@ -134,7 +134,7 @@ async def test_a_mount_that_is_gone_is_not_found(door: Door) -> None:
     assert (await door(get("cacerts"))).status == 404
 
 
-@pytest.mark.parametrize("operation", ["serverkeygen", "fullcmc"])
+@pytest.mark.parametrize("operation", ["fullcmc"])
 async def test_operations_that_are_not_offered_say_so(door: Door, operation: str) -> None:
     """RFC 7030 sections 4.3.1 and 4.4.1: both are optional."""
     answer = await door(post(operation, b""))
