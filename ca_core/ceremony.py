@@ -73,6 +73,16 @@ SERVICE_TLS_PROFILE: Final = CertificateProfile(
 """The TLS certificate of the service itself. By id-kp-cmcRA EST clients know the server that speaks for its CA
 (RFC 7030 section 3.6.1); as a client certificate it belongs to no credential and proves nothing."""
 
+CMC_SIGNER_PROFILE: Final = CertificateProfile(
+    name="cmc-signer",
+    common_name="keep",
+    name_types=(),
+    key_types=ROOT_PROFILE.key_types,
+    extended_key_usage=("cmcCA", "cmKGA"),
+)
+"""Signs CMC answers for the CA (RFC 6402 section 2.10) and the keys that were made for clients, so that the CA's own
+key signs certificates and nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class CreatedCA:

@@ -185,6 +185,7 @@ async def put_together(
         revocation=revocation,
         renewal=Renewal(store, catalogue, clock),
         publication=publication,
+        service_keys=service_keys,
     )
     ordering = Ordering(
         store, catalogue, parts.placing, fulfilment, approval, recovery, validating.waiting, parts.refusals, clock

@@ -19,6 +19,7 @@ from policy.registering import Registering
 from policy.renewal import Renewal
 from policy.revocation import Revocation
 from policy.sealing import Sealing
+from policy.service_keys import ServiceKeys
 from policy.store import Store
 
 
@@ -42,3 +43,4 @@ class Parts:
     revocation: Revocation
     renewal: Renewal
     publication: Publication
+    service_keys: ServiceKeys

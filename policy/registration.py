@@ -43,6 +43,7 @@ from policy.renewal import RenewalWindow
 from policy.replay import ReplayGuard
 from policy.revocation import KeyHolder
 from policy.sealing import Secret
+from policy.service_keys import UsableKey
 from policy.store import (
     ACCOUNT_BY_KEY,
     AUTHORIZATION,
@@ -106,6 +107,11 @@ class RegistrationAuthority:
         """DER of the issuing CA's certificate, its intermediates and the root, in this order; then, while keys are
         updated, what links old and new (see Publication.ca_certificates)."""
         return self._parts.publication.ca_certificates(mount.issuer)
+
+    async def service_key(self, purpose: str, mount: Mount) -> UsableKey:
+        """The key with which the service itself speaks at a mount, with its certificate. Raises Unavailable."""
+        subject = (("CN", f"{purpose.upper()} signer of {mount.issuer}"),)
+        return await self._parts.service_keys.get(purpose, mount.issuer, subject=subject)
 
     @property
     def configuration_epoch(self) -> int:

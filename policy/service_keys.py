@@ -1,4 +1,4 @@
-"""The keys that the service itself uses, by purpose and issuer, renewed by themselves: TLS and OCSP.
+"""The keys that the service itself uses, by purpose and issuer, renewed by themselves: TLS, OCSP, CMC.
 
 Their certificates come from the same signing core, with the same two commits and audit events as any other; the
 "order" is the service's own.
@@ -15,7 +15,7 @@ import structlog
 from cryptography.x509 import load_der_x509_certificate
 
 from ca_core.authority import CertificateAuthority
-from ca_core.ceremony import OCSP_RESPONDER_PROFILE, SERVICE_TLS_PROFILE
+from ca_core.ceremony import CMC_SIGNER_PROFILE, OCSP_RESPONDER_PROFILE, SERVICE_TLS_PROFILE
 from ca_core.clock import Clock
 from ca_core.issuance import Decision, IssuanceRequest
 from ca_core.keys import KeyNotFound, KeyStore, KeyUnusable, Signer
@@ -50,7 +50,11 @@ LOOK_AGAIN = timedelta(seconds=10)
 """How late a revoked key, or one that another server object made, is noticed."""
 FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(hours=1)
-PROFILES: dict[str, CertificateProfile] = {"tls": SERVICE_TLS_PROFILE, "ocsp": OCSP_RESPONDER_PROFILE}
+PROFILES: dict[str, CertificateProfile] = {
+    "tls": SERVICE_TLS_PROFILE,
+    "ocsp": OCSP_RESPONDER_PROFILE,
+    "cmc": CMC_SIGNER_PROFILE,
+}
 
 
 @dataclass(frozen=True, slots=True)

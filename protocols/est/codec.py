@@ -25,6 +25,7 @@ CSRATTRS = "application/csrattrs"
 
 _SPACE = b" \t\r\n\v\f"
 PKCS8 = "application/pkcs8"
+GENERATED_KEY = "application/pkcs7-mime; smime-type=server-generated-key"
 _BOUNDARY = "estServerKeyGenerated"
 """No line of base64 begins with the two hyphens before it."""
 _BASE64 = (("Content-Transfer-Encoding", "base64"),)
@@ -128,9 +129,13 @@ def write_certificate(certificate: bytes, options: MountOptions) -> HTTPResponse
     return _write(certs_only((certificate,)), CERTS_ONLY, options)
 
 
-def write_generated(private_key: Secret, certificate: bytes, options: MountOptions) -> HTTPResponse:
-    """200 with a private key in PKCS #8 and its certificate, as two parts (RFC 7030 section 4.4.2)."""
-    parts = ((PKCS8, private_key.reveal()), (CERTS_ONLY, certs_only((certificate,))))
+def write_generated(private_key: Secret | bytes, certificate: bytes, options: MountOptions) -> HTTPResponse:
+    """200 with a private key and its certificate, as two parts (RFC 7030 section 4.4.2).
+
+    The key is a PKCS #8 (Secret), or an EnvelopedData (bytes).
+    """
+    key = (PKCS8, private_key.reveal()) if isinstance(private_key, Secret) else (GENERATED_KEY, private_key)
+    parts = (key, (CERTS_ONLY, certs_only((certificate,))))
     written = []
     for media, content in parts:
         part = _write(content, media, options)

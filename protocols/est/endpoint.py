@@ -14,7 +14,7 @@ from protocols.endpoint import Services
 from protocols.est import codec, csrattrs, problems, translate
 from protocols.est.demands import NOTHING, read_demands
 from protocols.est.demands import check as check_demands
-from protocols.est.keygen import check_unprotected
+from protocols.est.keygen import protect, read_protection
 from protocols.est.possession import check_linking, linking_attribute, read_shared_secret
 from protocols.est.settings import (
     Authentication,
@@ -165,15 +165,21 @@ class MountedEST:
         if self._options.serverkeygen is KeyGeneration.OFF:
             return problems.not_offered("serverkeygen")
         principal, csr = await self._admit(request, own_key=False)
-        check_unprotected(csr)
+        protection = read_protection(csr, request.peer.certificate, self._options.serverkeygen)
         new = await self._ra.generate(principal, translate.to_generated(principal, self._label, csr))
         order = await self._ra.enroll(principal, new)
         if order.status is not OrderStatus.VALID:
             return await self._answer(order, request)
         request.event["order"] = order.id
         certificate = await self._ra.certificate_of(order)
-        private_key = await self._ra.generated_key(principal, order)
-        return codec.write_generated(private_key, certificate.der, self._options)
+        if protection is None:
+            key = await self._ra.generated_key(principal, order)
+            return codec.write_generated(key, certificate.der, self._options)
+        # What may fail comes before the key is taken: it is there once.
+        usable = await self._ra.service_key("cmc", await self._ra.mount(self._key))
+        key = await self._ra.generated_key(principal, order)
+        enveloped = await protect(key, protection, usable.key.certificate, usable.signer)
+        return codec.write_generated(enveloped, certificate.der, self._options)
 
     async def _not_offered(self, operation: str, request: HTTPRequest) -> HTTPResponse:
         return problems.not_offered(operation)

@@ -88,7 +88,9 @@ class KeyGeneration(StrEnum):
 
     OFF = "off"
     PLAIN = "plain"
-    """The private key is protected by TLS alone."""
+    """The private key is protected by TLS alone, unless its client asks for more."""
+    ENCRYPTED = "encrypted"
+    """Only for clients that ask for an encrypted key."""
 
 
 class ChallengePassword(StrEnum):

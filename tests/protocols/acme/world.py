@@ -306,6 +306,7 @@ async def make_world(
         revocation=Revocation(store, ca, Blocking(store, catalogue, clock), clock),
         renewal=Renewal(store, catalogue, clock),
         publication=Publication(store, ca, service_keys, clock, PublicationSettings()),
+        service_keys=service_keys,
     )
     ra = RegistrationAuthority(parts)
     services = Services(ra, settings or ACMESettings(), ORIGIN, ORIGIN, STATUS_URL, clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -51,6 +52,13 @@ class Gate:
         await self.house.core.administration.apply_mount(mount, ACTOR)
         if mount.label != "default" and mount.key not in self.labels:
             self.labels = (*self.labels, mount.key)
+
+    async def product(self, name: str, **profile: Any) -> None:
+        """Make a product like "device", with another profile."""
+        core = self.house.core
+        (device,) = await core.ra.products(Mount("est", "any", ("device",), "issuing"))
+        changed = replace(device, name=name, profile=replace(device.profile, name=name, **profile))
+        await core.administration.apply_product(changed, ACTOR)
 
     async def credential(self, product: str = "device", **more: object) -> CreatedCredential:
         return await self.house.credential("est", product, **more)
