@@ -37,6 +37,7 @@ from policy.fulfilment import Fulfilment
 from policy.generating import Generating
 from policy.idempotency import Idempotency
 from policy.inventory import Inventory
+from policy.lifecycle import Lifecycle
 from policy.limits import Limit, Limits
 from policy.oauth import OAuthClients
 from policy.ordering import Ordering
@@ -89,11 +90,7 @@ class Core:
     acting: Acting
     inventory: Inventory
     registering: Registering
-    ordering: Ordering
-    documents: Documents
-    succession: Succession
-    bulks: Bulks
-    blocking: Blocking
+    lifecycle: Lifecycle
     renewal: Renewal
     domains: Prevalidation
     sealer: Sealer
@@ -166,6 +163,7 @@ async def put_together(
     revocation = Revocation(store, ca, blocking, clock)
     recovery = Recovery(store, ca, fulfilment, clock)
     approval = Approval(store, fulfilment, clock)
+    supervision = Supervision(store, revocation)
     inventory = Inventory(store, clock)
     placing = Placing(store, catalogue, ca, authorizing, limits, clock)
     parts = Parts(
@@ -204,13 +202,19 @@ async def put_together(
         validating=validating,
         recovery=recovery,
         approval=approval,
-        ordering=ordering,
-        documents=Documents(store, catalogue, ordering, clock),
-        succession=succession,
-        bulks=Bulks(store, inventory, succession, parts.renewal, revocation, clock),
-        blocking=blocking,
+        lifecycle=Lifecycle(
+            store=store,
+            inventory=inventory,
+            ordering=ordering,
+            documents=Documents(store, catalogue, ordering, clock),
+            approval=approval,
+            succession=succession,
+            supervision=supervision,
+            blocking=blocking,
+            bulks=Bulks(store, inventory, succession, parts.renewal, revocation, clock),
+        ),
         revocation=revocation,
-        supervision=Supervision(store, revocation),
+        supervision=supervision,
         publication=publication,
         administration=Administration(
             store,

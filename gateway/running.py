@@ -54,6 +54,7 @@ class Running:
             people=self.core.people,
             organisations=self.core.organisations,
             inventory=self.core.inventory,
+            lifecycle=self.core.lifecycle,
             admission=self.core.admission,
         )
 

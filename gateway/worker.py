@@ -122,14 +122,14 @@ class Worker:
 
     async def do_orders(self) -> None:
         """Issue what became ready while its client was not looking."""
-        await self._do_jobs({FINISH_JOB: self._core.ordering.finish_later}, JOBS_AT_ONCE)
+        await self._do_jobs({FINISH_JOB: self._core.lifecycle.ordering.finish_later}, JOBS_AT_ONCE)
 
     async def do_successions(self) -> None:
         """Renew what renews itself, revoke what was replaced, and go on with changes of many certificates."""
         kinds: dict[str, Doing] = {
-            RENEW_JOB: self._core.succession.renew,
+            RENEW_JOB: self._core.lifecycle.succession.renew,
             RETIRE_JOB: self._retire,
-            BULK_JOB: self._core.bulks.go_on,
+            BULK_JOB: self._core.lifecycle.bulks.go_on,
         }
         await self._do_jobs(kinds, JOBS_AT_ONCE)
 
@@ -138,7 +138,7 @@ class Worker:
         await self._do_jobs({ERASE_KEY_JOB: self._core.ra.erase_key}, JOBS_AT_ONCE)
 
     async def _retire(self, order: str) -> None:
-        await self._core.succession.retire(order)
+        await self._core.lifecycle.succession.retire(order)
 
     async def _publish(self, crl: str) -> None:
         issuer, _, shard = crl.partition("/")

@@ -96,8 +96,9 @@ class Bulks:
         self._revocation = revocation
         self._clock = clock
 
-    async def preview(self, action: BulkAction, wanted: CertificateFilter) -> Preview:
-        """What it would come to now. Raises Malformed for a filter that says nothing: that is never meant."""
+    async def preview(self, action: BulkAction, wanted: CertificateFilter, actor: Actor) -> Preview:
+        """What it would come to now. Raises Forbidden, Malformed for a filter that says nothing: never meant."""
+        actor.check(_PERMISSIONS[action], NOBODY)
         if wanted == CertificateFilter():
             raise Malformed("say which certificates: a change of all there are is not possible")
         passed: Counter[str] = Counter()
@@ -135,12 +136,11 @@ class Bulks:
 
         Raises Malformed, BadRevocationReason, OrderConflict.
         """
-        actor.check(_PERMISSIONS[action], NOBODY)
         if reason in (RevocationReason.CERTIFICATE_HOLD, RevocationReason.REMOVE_FROM_CRL):
             raise BadRevocationReason(f'"{reason}" does not revoke a certificate: hold and release do that')
         if (reason is not None) != (action is BulkAction.REVOKE):
             raise Malformed("a reason belongs to revoking, and revoking needs one")
-        seen = await self.preview(action, wanted)
+        seen = await self.preview(action, wanted, actor)
         if seen.changed != expected:
             raise OrderConflict(
                 f"{expected} certificates were expected, but {seen.changed} would be changed now: look again"
@@ -157,15 +157,21 @@ class Bulks:
         await self._store.commit(unit)
         return bulk
 
+    async def find(self, bulk_id: str, actor: Actor) -> Bulk:
+        """One change and how far it has come. Raises UnknownOrder, Forbidden."""
+        actor.check("certificate:read", NOBODY)
+        return await self.get(bulk_id)
+
     async def get(self, bulk_id: str) -> Bulk:
-        """One change and how far it has come. Raises UnknownOrder."""
+        """As `find`, for the worker."""
         found = await self._store.one(BULK, bulk_id)
         if found is None:
             raise UnknownOrder(f"there is no bulk change {bulk_id}")
         return found
 
-    async def page(self, after: str = "", limit: int = 100) -> list[Bulk]:
-        """Changes, newest first."""
+    async def page(self, actor: Actor, after: str = "", limit: int = 100) -> list[Bulk]:
+        """Changes, newest first. Raises Forbidden."""
+        actor.check("certificate:read", NOBODY)
         return await self._store.many(BULKS, after, limit)
 
     async def go_on(self, bulk_id: str) -> int | None:

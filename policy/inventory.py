@@ -49,8 +49,11 @@ from policy.store import (
     PRODUCT_VERSION,
     PRODUCT_VERSIONS,
     PRODUCTS,
+    SERVICE,
     TAGS_OF,
     USERS,
+    Block,
+    Bulk,
     CertificateFilter,
     CertificateStatus,
     OrderFilter,
@@ -60,6 +63,20 @@ from policy.store import (
     StoredCertificate,
     Unit,
 )
+
+__all__ = [
+    "PAGE",
+    "REACH",
+    "SERVICE",
+    "Block",
+    "Bulk",
+    "CertificateFilter",
+    "Inventory",
+    "ListedCertificate",
+    "OrderFilter",
+    "Reach",
+    "check_tags",
+]
 
 PAGE = 500
 
@@ -265,6 +282,10 @@ class Inventory:
     async def events(self, of: str) -> list[AuditEvent]:
         """Audit events of one object ("order:…"), oldest first."""
         return [read_leaf(row.leaf) for row in await self._store.many(AUDIT_OF_OBJECT, of, 0, 10_000)]
+
+    async def events_after(self, of: str, after: int, limit: int = PAGE) -> list[tuple[int, AuditEvent]]:
+        """Audit events of one object after the one with this number, each with its own, oldest first."""
+        return [(row.seq, read_leaf(row.leaf)) for row in await self._store.many(AUDIT_OF_OBJECT, of, after, limit)]
 
     async def audit_size(self) -> int:
         """How many audit events there are: the number of the newest."""

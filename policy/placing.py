@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from datetime import timedelta
 
 from msgspec.structs import replace
@@ -215,7 +216,8 @@ class Placing:
         if new.product is not None and new.product not in granted:
             raise UnknownProduct(
                 f'the product "{new.product}" cannot be ordered with this credential here; '
-                f"what can: {', '.join(granted) or 'nothing'}"
+                f"what can: {', '.join(granted) or 'nothing'}",
+                nearest=next(iter(difflib.get_close_matches(new.product, granted, 1, 0) or granted), None),
             )
         if not granted:
             raise UnknownProduct("this credential has no product that can be ordered here")

@@ -339,16 +339,17 @@ class RegistrationAuthority:
         found = await self._parts.fulfilment.certificate(serial)
         if found is None or found[0].owner != principal.owner:
             raise UnknownCertificate("there is no such certificate")
-        return self._certificate(*found)
+        return self.with_chain(*found)
 
     async def certificate_of(self, order: Order) -> Certificate:
         """The certificate of a `valid` order. Raises UnknownCertificate."""
         found = await self._parts.fulfilment.certificate(order.serial or "")
         if found is None:
             raise UnknownCertificate("the order has no certificate")
-        return self._certificate(*found)
+        return self.with_chain(*found)
 
-    def _certificate(self, stored: StoredCertificate, der: bytes) -> Certificate:
+    def with_chain(self, stored: StoredCertificate, der: bytes) -> Certificate:
+        """A certificate with the chain of its issuer."""
         issuer = self._parts.ca.issuer_by_id(stored.issuer_id)
         if issuer is None:
             return Certificate(stored, der, ())

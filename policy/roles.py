@@ -258,7 +258,7 @@ PREDEFINED: Mapping[str, Role] = MappingProxyType(
                         user="read",
                         credential="read rotate",
                         order="read place change cancel",
-                        certificate="read renew revoke tag",
+                        certificate="read renew revoke hold tag",
                         account="read",
                         product="read",
                     ),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from ca_core.status import RevocationReason
 from policy.access import Actor
+from policy.blocking import BlockKind
 from policy.people import owned_through
-from policy.problems import UnknownCertificate
-from policy.revocation import Revocation
+from policy.problems import BadRevocationReason, UnknownCertificate
+from policy.revocation import SUBSCRIBER_REASONS, Revocation
+from policy.roles import Scope
 from policy.store import CERTIFICATE, Store, StoredCertificate
 
 
@@ -17,9 +22,28 @@ class Supervision:
         self._store = store
         self._revocation = revocation
 
-    async def revoke(self, serial: str, reason: RevocationReason | None, actor: Actor) -> None:
-        """Revoke for good. Raises UnknownCertificate, Forbidden, AlreadyRevoked, BadRevocationReason."""
-        await self._revocation.revoke(await self._find("certificate:revoke", serial, actor), reason, actor.name)
+    async def revoke(
+        self,
+        serial: str,
+        reason: RevocationReason | None,
+        actor: Actor,
+        *,
+        block: Sequence[BlockKind] = (),
+        invalidity_date: datetime | None = None,
+    ) -> None:
+        """Revoke for good; `block` and `invalidity_date` as in Revocation.revoke. Whoever may not revoke everybody's
+        gives the reasons of a subscriber.
+
+        Raises UnknownCertificate, Forbidden, AlreadyRevoked, BadRevocationReason.
+        """
+        stored = await self._find("certificate:revoke", serial, actor)
+        everybodys = actor.scope("certificate:revoke") is Scope.ALL
+        if reason is not None and reason not in SUBSCRIBER_REASONS and not everybodys:
+            raise BadRevocationReason(
+                f'the reason "{reason}" is not yours to give; allowed are {", ".join(SUBSCRIBER_REASONS)}',
+                nearest=RevocationReason.UNSPECIFIED.value,
+            )
+        await self._revocation.revoke(stored, reason, actor.name, block=block, invalidity_date=invalidity_date)
 
     async def hold(self, serial: str, actor: Actor) -> None:
         """Suspend until it is released or revoked. Raises UnknownCertificate, Forbidden, OrderConflict."""
@@ -33,5 +57,5 @@ class Supervision:
         actor.check(permission)
         found = await self._store.one(CERTIFICATE, serial)
         owned = await owned_through(self._store, None if found is None else found[0].credential)
-        missing = UnknownCertificate(f"there is no certificate with serial {serial}")
+        missing = UnknownCertificate("there is no such certificate")
         return actor.find(permission, found, owned, missing)[0]

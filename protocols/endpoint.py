@@ -12,6 +12,7 @@ from ca_core.clock import Clock, system_clock
 from policy.administration import Administration
 from policy.admission import Admission
 from policy.inventory import Inventory
+from policy.lifecycle import Lifecycle
 from policy.mount import Mount
 from policy.organisations import Organisations
 from policy.people import People
@@ -48,6 +49,8 @@ class Services:
     """Organisations."""
     inventory: Inventory | None = None
     """Search and lists."""
+    lifecycle: Lifecycle | None = None
+    """What leads orders and certificates through their lives, step by step."""
     admission: Admission | None = None
     """What the API asks about its callers: permissions, limits, idempotency."""
 

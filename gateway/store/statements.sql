@@ -465,9 +465,9 @@ ORDER BY 3 DESC LIMIT ?4;
 
 -- name: certificates_found (search)
 -- As certificates_page, by any of these: credential, name text, state, product, group, owner, issuer, key type, tag,
--- a name or a domain ("." in front: with all below it), ends before, ends from, SHA-256 of its key, mount.
+-- a name or a domain ("." in front: with all below it), ends before, ends from, SHA-256 of its key, mount, user.
 SELECT c.body, c.der FROM certificates AS c
-WHERE c.seq < CASE WHEN ?15 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM certificates WHERE serial = ?15) END
+WHERE c.seq < CASE WHEN ?16 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM certificates WHERE serial = ?16) END
     AND (?1 = '' OR c.credential = ?1)
     AND (?2 = '' OR instr(lower(c.names), lower(?2)) > 0)
     AND (SELECT CASE
@@ -491,12 +491,14 @@ WHERE c.seq < CASE WHEN ?15 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM 
     AND (?12 = 0 OR c.not_after >= ?12)
     AND (?13 = '' OR c.body ->> '$.spki_sha256' = ?13)
     AND (?14 = '' OR c.body ->> '$.mount' = ?14)
-ORDER BY c.seq DESC LIMIT ?16;
+    AND (?15 = '' OR (SELECT user_name FROM credentials WHERE id = c.credential) = ?15)
+ORDER BY c.seq DESC LIMIT ?17;
 
 -- name: orders_found (search)
--- Newest first, by any of these: status, credential, groups, product, owner, kind, name text, placed from, placed before.
+-- Newest first, by any of these: status, credential, groups, product, owner, kind, name text, placed from, placed
+-- before, user.
 SELECT o.body FROM orders AS o
-WHERE o.seq < CASE WHEN ?10 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM orders WHERE id = ?10) END
+WHERE o.seq < CASE WHEN ?11 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM orders WHERE id = ?11) END
     AND (?1 = '' OR o.status = ?1)
     AND (?2 = '' OR o.credential = ?2)
     AND (?3 = '' OR (SELECT group_name FROM credentials WHERE id = o.credential) IN (SELECT value FROM json_each(?3)))
@@ -506,7 +508,8 @@ WHERE o.seq < CASE WHEN ?10 = '' THEN 9223372036854775807 ELSE (SELECT seq FROM 
     AND (?7 = '' OR instr(o.body ->> '$.identifiers', ?7) > 0)
     AND (?8 = 0 OR o.created >= ?8)
     AND (?9 = 0 OR o.created < ?9)
-ORDER BY o.seq DESC LIMIT ?11;
+    AND (?10 = '' OR (SELECT user_name FROM credentials WHERE id = o.credential) = ?10)
+ORDER BY o.seq DESC LIMIT ?12;
 
 -- name: product_versions
 SELECT body FROM products WHERE name = ?1 ORDER BY version DESC;

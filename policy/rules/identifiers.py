@@ -97,7 +97,8 @@ def granted_identifiers(case: Case) -> Iterator[Step | Problem]:
         refusal = _refusal(case, identifier)
         if refusal:
             named = f'{identifier.type} identifier "{identifier.value}"'
-            yield RejectedIdentifier(f"{named} {refusal}", identifier=identifier)
+            nearest = _nearest(rules.allowed, identifier)
+            yield RejectedIdentifier(f"{named} {refusal}", identifier=identifier, nearest=nearest)
         else:
             yield Step("identifiers", "granted", f"{identifier} by product {case.product.name}")
 

@@ -182,9 +182,9 @@ ORDER_REPLACING = Query("order_replacing", 1, _order)
 """serial (hex): the order that is open or valid and says that it replaces it"""
 CERTIFICATES = Query("certificates_page", 4, _certificate_and_der)
 """credential or "", name text or "", after (serial of the last), limit: newest first"""
-CERTIFICATES_FOUND = Query("certificates_found", 16, _certificate_and_der)
+CERTIFICATES_FOUND = Query("certificates_found", 17, _certificate_and_der)
 """the fields of a CertificateFilter (`found` makes them), after (serial of the last), limit: newest first"""
-ORDERS_FOUND = Query("orders_found", 11, _order)
+ORDERS_FOUND = Query("orders_found", 12, _order)
 """the fields of an OrderFilter (`found` makes them), after (id of the last), limit: newest first"""
 TAGS_OF = Query("tags_of", 1, lambda row: (str(row[0]), str(row[1])))
 """serials as a JSON array: (serial, tag)"""

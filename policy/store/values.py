@@ -141,8 +141,9 @@ class Block:
 class CertificateFilter:
     """Which certificates: every field that is said has to fit. Moments are compared with the end of validity.
 
-    `groups` are names; empty for any. `name` is one name, with a "." in front all names below it as well; `text` is
-    looked for in all names. `status` is what people call the state ("valid", "on_hold", "revoked", "expired").
+    `groups` are names, empty for any; `user` is whose credential made it. `name` is one name, with a "." in front all
+    names below it as well; `text` is looked for in all names. `status` is what people call the state ("valid",
+    "on_hold", "revoked", "expired").
     """
 
     credential: str = ""
@@ -159,6 +160,7 @@ class CertificateFilter:
     expires_from: datetime | None = None
     spki_sha256: str = ""
     mount: str = ""
+    user: str = ""
 
     def parameters(self) -> tuple[str | int, ...]:
         """What the query CERTIFICATES_FOUND takes, without the place and size of the page."""
@@ -177,6 +179,7 @@ class CertificateFilter:
             _seconds(self.expires_from),
             self.spki_sha256,
             self.mount,
+            self.user,
         )
 
 
@@ -193,6 +196,7 @@ class OrderFilter:
     text: str = ""
     placed_from: datetime | None = None
     placed_before: datetime | None = None
+    user: str = ""
 
     def parameters(self) -> tuple[str | int, ...]:
         """What the query ORDERS_FOUND takes, without the place and size of the page."""
@@ -206,6 +210,7 @@ class OrderFilter:
             self.text,
             _seconds(self.placed_from),
             _seconds(self.placed_before),
+            self.user,
         )
 
 

@@ -58,6 +58,7 @@ class RESTEndpoint:
         assert services.administration is not None and services.inventory is not None
         assert services.people is not None and services.organisations is not None
         assert services.admission is not None
+        assert services.lifecycle is not None
         self._ra = services.ra
         self._admission = services.admission
         self._door = Door(
@@ -66,6 +67,7 @@ class RESTEndpoint:
             people=services.people,
             organisations=services.organisations,
             inventory=services.inventory,
+            lifecycle=services.lifecycle,
             admission=services.admission,
             settings=services.settings,
             base_url=services.base_url,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +13,7 @@ from policy.administration import Administration
 from policy.admission import Admission
 from policy.credential import Principal
 from policy.inventory import Inventory
+from policy.lifecycle import Lifecycle
 from policy.organisations import Organisations
 from policy.people import People
 from policy.registration import RegistrationAuthority
@@ -80,7 +81,7 @@ class Reply:
     version: int | None = None
     location: str | None = None
     retry_after: int | None = None
-    body: bytes | None = None
+    body: bytes | AsyncIterator[bytes] | None = None
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -94,6 +95,7 @@ class Door:
     people: People
     organisations: Organisations
     inventory: Inventory
+    lifecycle: Lifecycle
     admission: Admission
     settings: RESTSettings
     base_url: str

@@ -1,146 +1,257 @@
-"""Orders: place one with its certification request, and see what became of it."""
+"""Orders: place one, step by step or in one call, and see what became of it."""
 
 from __future__ import annotations
 
-from base64 import b64decode
+import difflib
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
-from ca_core.csr import CertificationRequest, read_csr, read_pem_or_der
+from policy.credential import Principal
+from policy.dossier import Dossier
+from policy.inventory import OrderFilter, check_tags
+from policy.lifecycle import reach_of
 from policy.order import NewOrder, Order, OrderStatus
-from policy.problems import BadCSR, Malformed
-from protocols.rest.certificates import CertificateView, Name, view_of
+from policy.ordering import as_new
+from policy.problems import Malformed
 from protocols.rest.operation import Call, Operation, Reply
-from protocols.rest.schema import Body, View, moment
+from protocols.rest.order_views import (
+    CSR,
+    POINTERS,
+    Names,
+    OrderView,
+    pointing,
+    reached,
+    read_names,
+    reply,
+    request_of,
+    view,
+)
+from protocols.rest.paging import Page, PageQuery
+from protocols.rest.problems import FieldError, Invalid
+from protocols.rest.schema import Body
 
-RETRY_SECONDS = 5
-HELD_RETRY_SECONDS = 60
+Why = Annotated[str, Meta(max_length=1000, description="For the other side, and the audit log.")]
+Tags = Annotated[tuple[str, ...], Meta(max_length=32, description="Words to find the certificate by.")]
+
+
+class AgreementBody(Body, frozen=True, kw_only=True):
+    """Somebody agrees to the terms of the order's product."""
+
+    signer: Annotated[str, Meta(min_length=1, max_length=200, description="Who agrees.")]
 
 
 class OrderBody(Body, frozen=True, kw_only=True):
-    """A certificate wanted."""
+    """A certificate wanted. The certification request may come later; without names those of the request count."""
 
-    csr: Annotated[
-        str,
-        Meta(
-            min_length=1, max_length=40_000, description="The certification request (PKCS #10): PEM, or base64 of DER."
-        ),
-    ]
+    csr: CSR | None = None
+    names: Names = ()
     product: Annotated[str | None, Meta(description="The product; left out, the server selects one.")] = None
     not_before: datetime | None = None
     not_after: datetime | None = None
+    draft: Annotated[bool, Meta(description="Only write it down; it is judged when it is submitted.")] = False
+    tags: Tags = ()
+    automatic_renewal: Annotated[bool, Meta(description="Renew the certificate when its window opens.")] = False
+    agreement: AgreementBody | None = None
 
 
-class OrderProblem(View, frozen=True, kw_only=True):
-    """Why an order came to nothing."""
+class OrderChange(Body, frozen=True, kw_only=True):
+    """What to change of a draft; what is left out stays."""
 
-    code: str
-    detail: str
+    csr: CSR | msgspec.UnsetType | None = msgspec.UNSET
+    names: Names | msgspec.UnsetType = msgspec.UNSET
+    product: str | msgspec.UnsetType = msgspec.UNSET
+    not_before: datetime | msgspec.UnsetType | None = msgspec.UNSET
+    not_after: datetime | msgspec.UnsetType | None = msgspec.UNSET
+    tags: Tags | msgspec.UnsetType = msgspec.UNSET
+    automatic_renewal: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class OrderView(View, frozen=True, kw_only=True):
-    """An order. Its status goes draft, pending, ready, held, processing, then valid, invalid or cancelled."""
+class RequestBody(Body, frozen=True, kw_only=True):
+    """The certification request of an order."""
 
-    id: str
-    status: str
-    kind: str
-    product: str
-    product_version: int
-    names: tuple[Name, ...]
-    created: str
-    updated: str
-    expires: str
-    problem: OrderProblem | None = None
-    certificate: CertificateView | None = None
+    csr: CSR
+
+
+class WhyBody(Body, frozen=True, kw_only=True):
+    """A reason."""
+
+    why: Why = ""
+
+
+class OrderQuery(PageQuery, frozen=True, kw_only=True):
+    """Filters of orders; they can be combined."""
+
+    status: Annotated[str, Meta(description="One of " + ", ".join(OrderStatus) + ".")] = ""
+    credential: str = ""
+    product: str = ""
+    kind: str = ""
+    text: Annotated[str, Meta(description="In a name.")] = ""
+    placed_from: datetime | None = None
+    placed_before: datetime | None = None
 
 
 async def create_order(call: Call, new: OrderBody) -> Reply:
     """POST /orders."""
-    request = _request_of(new.csr)
+    names = read_names(new.names)
+    if not names and new.csr is None and not new.draft:
+        raise Invalid(FieldError("/csr", "required", "an order needs a certification request, or names"))
     wanted = NewOrder(
         product=new.product,
-        request=request,
+        identifiers=names,
+        request=request_of(new.csr),
         not_before=new.not_before,
         not_after=new.not_after,
         reference=call.reference,
+        dossier=_dossier(new.tags, automatic=new.automatic_renewal),
     )
-    order = await call.door.ra.enroll(call.principal, wanted)
-    call.request.event["order"] = order.id
-    done = order.status is OrderStatus.VALID
-    return Reply(
-        await _view(call, order),
-        status=201 if done else 202,
-        version=order.version,
-        location=f"/orders/{order.id}",
-        retry_after=_retry_after(order),
-    )
+    ordering = call.door.lifecycle.ordering
+    principal = call.door.lifecycle.asking(call.principal, call.actor)
+    with pointing(names):
+        make = ordering.draft if new.draft else ordering.place
+        order = await make(principal, wanted)
+    if new.agreement is not None and order.dossier is not None and order.dossier.owes_agreement:
+        order = await ordering.agree(principal, order, new.agreement.signer)
+    return await reply(call, order, created=True)
+
+
+def _dossier(tags: tuple[str, ...], *, automatic: bool) -> Dossier | None:
+    if not tags and not automatic:
+        return None
+    try:
+        return Dossier(tags=check_tags(tags), automatic=automatic)
+    except Malformed as problem:
+        raise Invalid(FieldError("/tags", "tag", problem.detail)) from problem
+
+
+async def change_order(call: Call, change: OrderChange) -> Reply:
+    """PATCH /orders/{id}."""
+    order = await reached(call, "order:change")
+    before = as_new(order)
+    given: dict[str, Any] = {
+        name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET
+    }
+    if "names" in given:
+        given["identifiers"] = read_names(given.pop("names"))
+    if "csr" in given:
+        given["request"] = request_of(given.pop("csr"))
+    old = before.dossier or Dossier()
+    tags, automatic = given.pop("tags", old.tags), given.pop("automatic_renewal", old.automatic)
+    wanted = replace(before, **given, dossier=_dossier(tags, automatic=automatic))
+    changed = await call.door.lifecycle.ordering.change(await _acting(call, order), order, wanted)
+    return await reply(call, changed)
+
+
+async def submit_order(call: Call) -> Reply:
+    """POST /orders/{id}/submit."""
+    order = await reached(call, "order:place")
+    with pointing(order.identifiers):
+        return await reply(call, await call.door.lifecycle.ordering.submit(await _acting(call, order), order))
+
+
+async def put_request(call: Call, given: RequestBody) -> Reply:
+    """PUT /orders/{id}/csr."""
+    order = await reached(call, "order:place")
+    request = request_of(given.csr)
+    assert request is not None
+    return await reply(call, await call.door.lifecycle.ordering.hand_in(await _acting(call, order), order, request))
+
+
+async def agree(call: Call, given: AgreementBody) -> Reply:
+    """POST /orders/{id}/agreement."""
+    order = await reached(call, "order:change")
+    acting = await _acting(call, order)
+    return await reply(call, await call.door.lifecycle.ordering.agree(acting, order, given.signer))
+
+
+async def cancel_order(call: Call, given: WhyBody) -> Reply:
+    """POST /orders/{id}/cancel."""
+    order = await reached(call, "order:cancel")
+    return await reply(call, await call.door.lifecycle.approval.cancel(order.id, call.actor, given.why))
+
+
+async def retry_order(call: Call) -> Reply:
+    """POST /orders/{id}/retry."""
+    order = await reached(call, "order:place")
+    again = await call.door.lifecycle.ordering.again(await _acting(call, order), order)
+    return await reply(call, again, created=again.id != order.id)
+
+
+async def approve_order(call: Call) -> Reply:
+    """POST /orders/{id}/approve."""
+    order = await reached(call, "order:approve")
+    return await reply(call, await call.door.lifecycle.approval.approve(order.id, call.actor))
+
+
+async def reject_order(call: Call, given: WhyBody) -> Reply:
+    """POST /orders/{id}/reject."""
+    order = await reached(call, "order:approve")
+    why = given.why or "no reason was given"
+    return await reply(call, await call.door.lifecycle.approval.reject(order.id, call.actor, why))
+
+
+async def _acting(call: Call, order: Order) -> Principal:
+    return await call.door.lifecycle.acting(call.principal, call.actor, order.credential, order.mount)
 
 
 async def get_order(call: Call) -> Reply:
     """GET /orders/{id}."""
-    order = await call.door.ra.order(call.principal, call.path("id"))
-    return Reply(await _view(call, order), version=order.version, retry_after=_retry_after(order))
+    return await reply(call, await reached(call, "order:read"))
 
 
-def _retry_after(order: Order) -> int | None:
-    if order.status is OrderStatus.HELD:
-        return HELD_RETRY_SECONDS
-    return RETRY_SECONDS if order.status is OrderStatus.PROCESSING else None
-
-
-def _request_of(text: str) -> CertificationRequest:
-    """The request in a text: PEM, or base64 of its DER. Raises BadCSR and its kind."""
-    try:
-        if "-----BEGIN" in text:
-            return read_csr(read_pem_or_der(text.encode()))
-        return read_csr(b64decode("".join(text.split()), validate=True))
-    except Malformed as fault:
-        raise BadCSR(fault.detail) from fault
-    except ValueError as fault:
-        raise BadCSR("the certification request is neither PEM nor base64 of DER") from fault
-
-
-async def _view(call: Call, order: Order) -> OrderView:
-    found = await call.door.ra.certificate_of(order) if order.status is OrderStatus.VALID else None
-    return OrderView(
-        id=order.id,
-        status=order.status.value,
-        kind=order.kind.value,
-        product=order.product,
-        product_version=order.product_version,
-        names=tuple(Name(type=one.type.value, value=one.value) for one in order.identifiers),
-        created=moment(order.created),
-        updated=moment(order.updated),
-        expires=moment(order.expires),
-        problem=None if order.problem is None else OrderProblem(code=order.problem.kind, detail=order.problem.detail),
-        certificate=None if found is None else view_of(found),
+async def list_orders(call: Call, query: OrderQuery, after: str, limit: int) -> Page:
+    """GET /orders."""
+    if query.status and query.status not in list(OrderStatus):
+        raise Invalid(FieldError("?status", "enum", f"it is one of {', '.join(OrderStatus)}", _near(query.status)))
+    user, groups = reach_of(call.actor, "order:read")
+    wanted = OrderFilter(
+        user=user,
+        status=query.status,
+        credential=query.credential,
+        groups=groups,
+        product=query.product,
+        kind=query.kind,
+        text=query.text.lower(),
+        placed_from=query.placed_from,
+        placed_before=query.placed_before,
     )
+    found = await call.door.inventory.find_orders(wanted, after, limit)
+    items = tuple([await view(call, one) for one in found])
+    return Page(items, found[-1].id if len(found) == limit else "")
 
+
+def _near(status: str) -> str:
+    return (difflib.get_close_matches(status, list(OrderStatus), 1, 0) or ["valid"])[0]
+
+
+_LATER = {202: "Not decided yet: `requirements` says what is owed; ask again at the Location, after Retry-After."}
 
 OPERATIONS = (
     Operation(
         "POST",
         "/orders",
         "create-order",
-        "Order a certificate with its certification request",
+        "Order a certificate: with its certification request, or step by step",
         "order:place",
         create_order,
         body=OrderBody,
         answer=OrderView,
         status=201,
-        statuses={202: "Not decided yet: ask again at the Location, after Retry-After."},
-        pointers={
-            "bad-csr": "/csr",
-            "bad-proof-of-possession": "/csr",
-            "bad-public-key": "/csr",
-            "bad-algorithm": "/csr",
-            "rejected-identifier": "/csr",
-            "unsupported-identifier": "/csr",
-            "unknown-product": "/product",
-            "bad-time": "/not_after",
-        },
+        statuses=_LATER,
+        pointers=POINTERS,
+    ),
+    Operation(
+        "GET",
+        "/orders",
+        "list-orders",
+        "Orders, newest first, by any filter",
+        "order:read",
+        list_orders,
+        query=OrderQuery,
+        answer=OrderView,
     ),
     Operation(
         "GET",
@@ -150,5 +261,90 @@ OPERATIONS = (
         "order:read",
         get_order,
         answer=OrderView,
+    ),
+    Operation(
+        "PATCH",
+        "/orders/{id}",
+        "change-order",
+        "Change a draft",
+        "order:change",
+        change_order,
+        body=OrderChange,
+        answer=OrderView,
+        pointers=POINTERS,
+    ),
+    Operation(
+        "POST",
+        "/orders/{id}/submit",
+        "submit-order",
+        "Hand in a draft: it is judged now",
+        "order:place",
+        submit_order,
+        answer=OrderView,
+        pointers=POINTERS,
+    ),
+    Operation(
+        "PUT",
+        "/orders/{id}/csr",
+        "put-order-request",
+        "Hand in the certification request: issues when nothing else is owed",
+        "order:place",
+        put_request,
+        body=RequestBody,
+        answer=OrderView,
+        pointers=POINTERS,
+    ),
+    Operation(
+        "POST",
+        "/orders/{id}/agreement",
+        "agree-to-order",
+        "Agree to the terms of the order's product",
+        "order:change",
+        agree,
+        body=AgreementBody,
+        answer=OrderView,
+        example={"signer": "Alice Example"},
+    ),
+    Operation(
+        "POST",
+        "/orders/{id}/cancel",
+        "cancel-order",
+        "Withdraw an order that is not being signed",
+        "order:cancel",
+        cancel_order,
+        body=WhyBody,
+        answer=OrderView,
+        example={"why": "not needed any more"},
+    ),
+    Operation(
+        "POST",
+        "/orders/{id}/retry",
+        "retry-order",
+        "Go on with an order that is stuck, or place anew one that ended without a certificate",
+        "order:place",
+        retry_order,
+        answer=OrderView,
+        statuses={201: "A new order, with its certificate.", **_LATER},
+        pointers=POINTERS,
+    ),
+    Operation(
+        "POST",
+        "/orders/{id}/approve",
+        "approve-order",
+        "Approve an order that is held; nobody approves their own",
+        "order:approve",
+        approve_order,
+        answer=OrderView,
+    ),
+    Operation(
+        "POST",
+        "/orders/{id}/reject",
+        "reject-order",
+        "End an order that is held",
+        "order:approve",
+        reject_order,
+        body=WhyBody,
+        answer=OrderView,
+        example={"why": "the department does not run this host"},
     ),
 )

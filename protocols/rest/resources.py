@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from protocols.rest import certificates, me, orders
+from protocols.rest import (
+    blocks,
+    bulks,
+    certificate_changes,
+    certificates,
+    me,
+    order_papers,
+    order_progress,
+    orders,
+)
 from protocols.rest.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     *me.OPERATIONS,
     *orders.OPERATIONS,
+    *order_papers.OPERATIONS,
+    *order_progress.OPERATIONS,
     *certificates.OPERATIONS,
+    *certificate_changes.OPERATIONS,
+    *bulks.OPERATIONS,
+    *blocks.OPERATIONS,
 )

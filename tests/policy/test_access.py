@@ -51,8 +51,8 @@ MATRIX: dict[str, tuple[set[str], set[str], set[str]]] = {
         {"group:read", "organization:read", "domain:read", "domain:verify"},
         {
             "user:read", "credential:read", "credential:rotate", "order:read", "order:place", "order:change",
-            "order:cancel", "certificate:read", "certificate:renew", "certificate:revoke", "certificate:tag",
-            "account:read",
+            "order:cancel", "certificate:read", "certificate:renew", "certificate:revoke", "certificate:hold",
+            "certificate:tag", "account:read",
         },
     ),
     "auditor": ({one for one in VERBS if one.endswith(":read")}, set(), set()),

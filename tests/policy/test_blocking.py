@@ -38,13 +38,13 @@ async def test_a_blocked_name_is_issued_on_no_door(house: House) -> None:
 async def test_a_block_is_listed_and_lifted(house: House) -> None:
     """Who lifts it stands in the log; a lifted one stays in the list."""
     await revoked(house, BlockKind.IDENTITY)
-    (block,) = await house.core.blocking.page(status="active")
-    await house.core.blocking.lift(block.id, ACTOR, "it was a mistake")
+    (block,) = await house.core.lifecycle.blocking.page(status="active")
+    await house.core.lifecycle.blocking.lift(block.id, ACTOR, "it was a mistake")
     await enrolled(house, await est(house), request(NAME))
-    assert [one.id for one in await house.core.blocking.page(status="lifted")] == [block.id]
+    assert [one.id for one in await house.core.lifecycle.blocking.page(status="lifted")] == [block.id]
     assert [event.object for event in await events(house, AuditTag.BLOCK_LIFTED)] == [f"block:{block.id}"]
     with pytest.raises(OrderConflict):
-        await house.core.blocking.lift(block.id, ACTOR, "again")
+        await house.core.lifecycle.blocking.lift(block.id, ACTOR, "again")
 
 
 async def test_a_domain_is_blocked_with_all_below_it(house: House) -> None:
@@ -68,7 +68,7 @@ async def test_a_block_made_while_a_request_is_judged_stops_it(house: House, mon
     """The guard of commit 1 sees what the look before it could not."""
 
     async def block() -> None:
-        await house.core.blocking.block(read_subject("identity", f"dns:{NAME}"), "incident", ACTOR)
+        await house.core.lifecycle.blocking.block(read_subject("identity", f"dns:{NAME}"), "incident", ACTOR)
 
     after_judging(house, monkeypatch, block)
     with pytest.raises(Forbidden, match="blocked just now"):
@@ -79,7 +79,7 @@ async def test_a_block_made_while_a_request_is_judged_stops_it(house: House, mon
 async def test_a_block_ends_with_its_time(house: House) -> None:
     """Until then it counts."""
     until = house.clock() + timedelta(days=1)
-    await house.core.blocking.block(read_subject("domain", "certgate.test"), "audit", ACTOR, until)
+    await house.core.lifecycle.blocking.block(read_subject("domain", "certgate.test"), "audit", ACTOR, until)
     with pytest.raises(Forbidden):
         await enrolled(house, await est(house), request(NAME))
     house.clock.advance(days=2)
@@ -93,7 +93,7 @@ async def test_revocation_and_block_are_one_transaction(house: House) -> None:
         await house.core.revocation.revoke(
             certificate.stored, RevocationReason.SUPERSEDED, ACTOR.name, block=(BlockKind.IDENTITY,)
         )
-    assert await house.core.blocking.page() == []
+    assert await house.core.lifecycle.blocking.page() == []
 
 
 @pytest.mark.parametrize(("kind", "value"), [("name", "dns:a.example"), ("key", "abc"), ("identity", "a.example")])

@@ -24,16 +24,18 @@ async def certificates(house: House, *names: str) -> tuple[Any, list[Any]]:
     principal = await est(house)
     stored = []
     for name in names:
-        order = await house.core.ordering.place(principal, NewOrder(identifiers=(dns(name),), request=request(name)))
+        order = await house.core.lifecycle.ordering.place(
+            principal, NewOrder(identifiers=(dns(name),), request=request(name))
+        )
         stored.append((await house.core.ra.certificate_of(order)).stored)
     return principal, stored
 
 
 async def done(house: House, bulk: Bulk) -> Bulk:
     for _ in range(20):
-        if await house.core.bulks.go_on(bulk.id) is None:
+        if await house.core.lifecycle.bulks.go_on(bulk.id) is None:
             break
-    return await house.core.bulks.get(bulk.id)
+    return await house.core.lifecycle.bulks.get(bulk.id)
 
 
 async def said(house: House, serial: str) -> str:
@@ -45,13 +47,13 @@ async def test_a_filter_is_previewed_and_held(house: House) -> None:
     principal, stored = await certificates(house, *NAMES)
     _, (foreign,) = await certificates(house, "z.certgate.test")
     wanted = CertificateFilter(credential=principal.credential.id)
-    seen = await house.core.bulks.preview(BulkAction.HOLD, wanted)
+    seen = await house.core.lifecycle.bulks.preview(BulkAction.HOLD, wanted, ACTOR)
     assert (seen.matched, seen.changed, len(seen.sample)) == (25, 25, 10)
-    bulk = await done(house, await house.core.bulks.begin(BulkAction.HOLD, wanted, 25, ACTOR))
+    bulk = await done(house, await house.core.lifecycle.bulks.begin(BulkAction.HOLD, wanted, 25, ACTOR))
     assert (bulk.done, bulk.skipped, bulk.failures, bulk.ended is not None) == (25, 0, 0, True)
     assert {await said(house, one.serial) for one in stored} == {"on_hold"}
     assert await said(house, foreign.serial) == "valid"
-    again = await house.core.bulks.preview(BulkAction.HOLD, wanted)
+    again = await house.core.lifecycle.bulks.preview(BulkAction.HOLD, wanted, ACTOR)
     assert (again.changed, again.passed) == (0, {"on_hold": 25})
 
 
@@ -59,15 +61,15 @@ async def test_what_is_issued_after_the_preview_is_not_touched(house: House) -> 
     """Neither silently changed, when it comes between preview and beginning, nor when it comes later."""
     principal, (old,) = await certificates(house, NAMES[0])
     wanted = CertificateFilter(credential=principal.credential.id)
-    bulk = await house.core.bulks.begin(BulkAction.REVOKE, wanted, 1, ACTOR, RevocationReason.SUPERSEDED)
-    order = await house.core.ordering.place(
+    bulk = await house.core.lifecycle.bulks.begin(BulkAction.REVOKE, wanted, 1, ACTOR, RevocationReason.SUPERSEDED)
+    order = await house.core.lifecycle.ordering.place(
         principal, NewOrder(identifiers=(dns(NAMES[1]),), request=request(NAMES[1]))
     )
     bulk = await done(house, bulk)
     assert (bulk.done, await said(house, old.serial)) == (1, "revoked")
     assert await said(house, order.serial or "") == "valid"
     with pytest.raises(OrderConflict, match="look again"):
-        await house.core.bulks.begin(BulkAction.REVOKE, wanted, 2, ACTOR, RevocationReason.SUPERSEDED)
+        await house.core.lifecycle.bulks.begin(BulkAction.REVOKE, wanted, 2, ACTOR, RevocationReason.SUPERSEDED)
 
 
 async def test_certificates_are_renewed_by_their_kept_requests(house: House) -> None:
@@ -79,7 +81,7 @@ async def test_certificates_are_renewed_by_their_kept_requests(house: House) -> 
         await house.core.ra.certificate_of(await house.core.ra.finalize(account, order.id, request(NAMES[1])))
     ).stored
     wanted = CertificateFilter(product="tls")
-    bulk = await done(house, await house.core.bulks.begin(BulkAction.RENEW, wanted, 2, ACTOR))
+    bulk = await done(house, await house.core.lifecycle.bulks.begin(BulkAction.RENEW, wanted, 2, ACTOR))
     assert (bulk.done, bulk.failures) == (2, 0)
     assert [one.object for one in await house.core.renewal.demands()] == [f"certificate:{theirs.serial}"]
     newest, *_ = await house.core.inventory.find(CertificateFilter(credential=principal.credential.id))
@@ -89,9 +91,9 @@ async def test_certificates_are_renewed_by_their_kept_requests(house: House) -> 
 async def test_a_certificate_that_cannot_be_changed_does_not_stop_the_others(house: House) -> None:
     """It is named with the reason."""
     principal, (first, second) = await certificates(house, *NAMES[:2])
-    await house.core.succession.follow(principal, first, Successor())
+    await house.core.lifecycle.succession.follow(principal, first, Successor())
     wanted = CertificateFilter(name=".certgate.test", expires_before=None, credential=principal.credential.id)
-    bulk = await done(house, await house.core.bulks.begin(BulkAction.RENEW, wanted, 3, ACTOR))
+    bulk = await done(house, await house.core.lifecycle.bulks.begin(BulkAction.RENEW, wanted, 3, ACTOR))
     assert (bulk.done, bulk.failures) == (2, 1)
     assert [serial for serial, _ in bulk.failed] == [first.serial]
     begun, ended = await events(house, AuditTag.BULK_BEGUN), await events(house, AuditTag.BULK_ENDED)
@@ -120,7 +122,7 @@ async def test_a_change_that_cannot_be_meant_is_refused(
     """Before anything is changed."""
     await certificates(house, NAMES[0])
     with pytest.raises(said):
-        await house.core.bulks.begin(action, filter, 0, ACTOR, reason)
+        await house.core.lifecycle.bulks.begin(action, filter, 0, ACTOR, reason)
 
 
 async def test_certificates_are_found_by_every_filter_together(house: House) -> None:

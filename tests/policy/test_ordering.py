@@ -42,11 +42,11 @@ async def client(house: House, product: str = "tls") -> Principal:
 
 async def placed(house: House, principal: Principal, *names: str, **more: Any) -> Order:
     new = NewOrder(identifiers=tuple(dns(one) for one in names), **more)
-    return await house.core.ordering.place(principal, new)
+    return await house.core.lifecycle.ordering.place(principal, new)
 
 
 async def owed(house: House, order: Order) -> list[str]:
-    return [str(one.kind) for one in await house.core.ordering.owed(order)]
+    return [str(one.kind) for one in await house.core.lifecycle.ordering.owed(order)]
 
 
 async def wants_papers(house: House, **more: Any) -> None:
@@ -77,7 +77,7 @@ async def test_a_request_may_come_later(house: House) -> None:
     principal = await est(house)
     order = await placed(house, principal, NAME)
     assert (order.status, await owed(house, order)) == (OrderStatus.READY, ["request"])
-    done = await house.core.ordering.hand_in(principal, order, request(NAME))
+    done = await house.core.lifecycle.ordering.hand_in(principal, order, request(NAME))
     assert done.status is OrderStatus.VALID
 
 
@@ -87,8 +87,8 @@ async def test_a_request_that_came_first_is_issued_when_the_proof_is_there(house
     order = await placed(house, principal, OUTSIDE, request=request(OUTSIDE))
     assert (order.status, await owed(house, order)) == (OrderStatus.PENDING, ["validation"])
     await house.core.ra.answer(principal, order.authorizations[0], "dns-01")
-    assert await house.core.ordering.finish_later(order.id) is None
-    assert (await house.core.ordering.current(order.id)).status is OrderStatus.VALID
+    assert await house.core.lifecycle.ordering.finish_later(order.id) is None
+    assert (await house.core.lifecycle.ordering.current(order.id)).status is OrderStatus.VALID
 
 
 async def test_the_answer_to_a_challenge_is_bound_to_the_credential(house: House) -> None:
@@ -106,8 +106,8 @@ async def test_a_wrong_request_is_refused_when_it_comes(house: House) -> None:
     principal = await client(house)
     order = await placed(house, principal, OUTSIDE)
     with pytest.raises(BadCSR, match="lacks"):
-        await house.core.ordering.hand_in(principal, order, request("other.example.org"))
-    assert (await house.core.ordering.current(order.id)).csr is None
+        await house.core.lifecycle.ordering.hand_in(principal, order, request("other.example.org"))
+    assert (await house.core.lifecycle.ordering.current(order.id)).csr is None
 
 
 async def test_the_worker_finishes_what_its_process_left(house: House) -> None:
@@ -125,15 +125,15 @@ async def test_the_worker_finishes_what_its_process_left(house: House) -> None:
 async def test_a_draft_is_changed_and_handed_in(house: House) -> None:
     """A draft is not judged; what it says in the end is."""
     principal = await est(house)
-    draft = await house.core.ordering.draft(principal, NewOrder(identifiers=(dns("x.denied.test"),)))
+    draft = await house.core.lifecycle.ordering.draft(principal, NewOrder(identifiers=(dns("x.denied.test"),)))
     assert draft.status is OrderStatus.DRAFT
     with pytest.raises(RejectedIdentifier):
-        await house.core.ordering.submit(principal, draft)
-    changed = await house.core.ordering.change(
+        await house.core.lifecycle.ordering.submit(principal, draft)
+    changed = await house.core.lifecycle.ordering.change(
         principal, draft, NewOrder(identifiers=(dns(NAME),), request=request(NAME))
     )
     assert (changed.id, changed.status) == (draft.id, OrderStatus.DRAFT)
-    done = await house.core.ordering.submit(principal, changed)
+    done = await house.core.lifecycle.ordering.submit(principal, changed)
     assert (done.id, done.status) == (draft.id, OrderStatus.VALID)
     placed_events = await events(house, AuditTag.ORDER_PLACED)
     assert [event.object for event in placed_events] == [f"order:{draft.id}"]
@@ -144,9 +144,9 @@ async def test_only_a_draft_is_changed_or_handed_in(house: House) -> None:
     principal = await est(house)
     order = await placed(house, principal, NAME)
     with pytest.raises(NotReady):
-        await house.core.ordering.submit(principal, order)
+        await house.core.lifecycle.ordering.submit(principal, order)
     with pytest.raises(NotReady):
-        await house.core.ordering.change(principal, order, NewOrder(identifiers=(dns(NAME),)))
+        await house.core.lifecycle.ordering.change(principal, order, NewOrder(identifiers=(dns(NAME),)))
 
 
 # --------------------------------------------------------------------------- documents and agreement
@@ -158,16 +158,18 @@ async def test_documents_and_an_agreement_are_owed_until_they_are_there(house: H
     principal, core = await est(house), house.core
     order = await placed(house, principal, NAME, request=request(NAME))
     assert await owed(house, order) == ["document", "agreement"]
-    order, document = await core.documents.receive(principal, order, "letter", "l.pdf", "application/pdf", PDF)
+    order, document = await core.lifecycle.documents.receive(
+        principal, order, "letter", "l.pdf", "application/pdf", PDF
+    )
     assert await owed(house, order) == ["review", "agreement"]
-    order = await core.ordering.agree(principal, order, "Alice Owner")
+    order = await core.lifecycle.ordering.agree(principal, order, "Alice Owner")
     assert (order.status, await owed(house, order)) == (OrderStatus.PENDING, ["review"])
-    order = await core.documents.review(order, document.id, operator("user:bob"), accept=True)
+    order = await core.lifecycle.documents.review(order, document.id, operator("user:bob"), accept=True)
     assert order.status is OrderStatus.VALID
     (accepted,) = await events(house, AuditTag.DOCUMENT_ACCEPTED)
     assert accepted.actor == "user:bob"
     assert accepted.detail["sha256"] == document.sha256
-    assert await core.documents.content(order, document.id) == (order.dossier.documents[0], PDF)  # type: ignore[union-attr]
+    assert await core.lifecycle.documents.content(order, document.id) == (order.dossier.documents[0], PDF)  # type: ignore[union-attr]
 
 
 async def test_a_rejected_document_is_handed_in_again(house: House) -> None:
@@ -175,18 +177,20 @@ async def test_a_rejected_document_is_handed_in_again(house: House) -> None:
     await wants_papers(house)
     principal, core = await est(house), house.core
     order = await placed(house, principal, NAME)
-    order, first = await core.documents.receive(principal, order, "letter", "l.pdf", "application/pdf", PDF)
+    order, first = await core.lifecycle.documents.receive(principal, order, "letter", "l.pdf", "application/pdf", PDF)
     with pytest.raises(Malformed, match="say why"):
-        await core.documents.review(order, first.id, operator("user:bob"), accept=False)
-    order = await core.documents.review(order, first.id, operator("user:bob"), accept=False, why="not signed")
+        await core.lifecycle.documents.review(order, first.id, operator("user:bob"), accept=False)
+    order = await core.lifecycle.documents.review(order, first.id, operator("user:bob"), accept=False, why="not signed")
     assert order.dossier is not None
     assert (order.dossier.documents[0].status, order.dossier.documents[0].why) == (
         DocumentStatus.REJECTED,
         "not signed",
     )
-    order, second = await core.documents.receive(principal, order, "letter", "l.pdf", "application/pdf", PDF + b"2")
-    order = await core.ordering.agree(principal, order, "Alice Owner")
-    order = await core.documents.review(order, second.id, operator("user:bob"), accept=True)
+    order, second = await core.lifecycle.documents.receive(
+        principal, order, "letter", "l.pdf", "application/pdf", PDF + b"2"
+    )
+    order = await core.lifecycle.ordering.agree(principal, order, "Alice Owner")
+    order = await core.lifecycle.documents.review(order, second.id, operator("user:bob"), accept=True)
     assert (order.status, await owed(house, order)) == (OrderStatus.READY, ["request"])
 
 
@@ -208,7 +212,7 @@ async def test_a_document_is_refused(
     principal = await est(house)
     order = await placed(house, principal, NAME)
     with pytest.raises(said):
-        await house.core.documents.receive(principal, order, type, name, media_type, content)
+        await house.core.lifecycle.documents.receive(principal, order, type, name, media_type, content)
 
 
 async def test_nobody_reviews_their_own_document(house: House) -> None:
@@ -216,9 +220,11 @@ async def test_nobody_reviews_their_own_document(house: House) -> None:
     await wants_papers(house)
     principal = await est(house)
     order = await placed(house, principal, NAME)
-    order, document = await house.core.documents.receive(principal, order, "letter", "l.pdf", "application/pdf", PDF)
+    order, document = await house.core.lifecycle.documents.receive(
+        principal, order, "letter", "l.pdf", "application/pdf", PDF
+    )
     with pytest.raises(Forbidden):
-        await house.core.documents.review(order, document.id, operator("user:alice@cli"), accept=True)
+        await house.core.lifecycle.documents.review(order, document.id, operator("user:alice@cli"), accept=True)
 
 
 async def test_a_document_belongs_to_its_order(house: House) -> None:
@@ -226,16 +232,18 @@ async def test_a_document_belongs_to_its_order(house: House) -> None:
     await wants_papers(house)
     principal = await est(house)
     first, second = await placed(house, principal, NAME), await placed(house, principal, NAME)
-    first, document = await house.core.documents.receive(principal, first, "letter", "l.pdf", "application/pdf", PDF)
+    first, document = await house.core.lifecycle.documents.receive(
+        principal, first, "letter", "l.pdf", "application/pdf", PDF
+    )
     with pytest.raises(UnknownOrder):
-        await house.core.documents.content(second, document.id)
+        await house.core.lifecycle.documents.content(second, document.id)
 
 
 async def test_agreement_without_terms_is_refused(house: House) -> None:
     """Nobody agrees to nothing."""
     principal = await est(house)
     with pytest.raises(NotReady):
-        await house.core.ordering.agree(principal, await placed(house, principal, NAME), "Alice")
+        await house.core.lifecycle.ordering.agree(principal, await placed(house, principal, NAME), "Alice")
 
 
 # --------------------------------------------------------------------------- n of m
@@ -255,7 +263,9 @@ async def test_two_of_three_people_have_to_approve(house: House) -> None:
     """Votes are counted by person; the second one issues."""
     order = await held(house, approvals=2, approvers=("bob", "carol", "dave"))
     first = await house.core.approval.approve(order.id, operator("user:bob"))
-    (approval,) = (one for one in await house.core.ordering.owed(first) if one.kind is RequirementKind.APPROVAL)
+    (approval,) = (
+        one for one in await house.core.lifecycle.ordering.owed(first) if one.kind is RequirementKind.APPROVAL
+    )
     assert approval.detail == "1 of 2 approvals are there"
     again = await house.core.approval.approve(order.id, operator("user:bob@cli"))
     assert again.status is OrderStatus.HELD
@@ -279,7 +289,7 @@ async def test_votes_at_the_same_moment_are_both_counted_or_told(house: House) -
         *(house.core.approval.approve(order.id, operator(one)) for one in voters), return_exceptions=True
     )
     counted = sum(not isinstance(one, BaseException) for one in outcomes)
-    now = await house.core.ordering.current(order.id)
+    now = await house.core.lifecycle.ordering.current(order.id)
     assert now.dossier is not None
     assert len(now.dossier.votes) == counted >= 1
 
@@ -291,7 +301,7 @@ async def test_a_vote_for_an_order_of_a_revoked_credential_issues_nothing(house:
     await house.core.administration.revoke_credential(order.credential, "stolen", ACTOR)
     with pytest.raises(NotReady):
         await house.core.approval.approve(order.id, operator("user:carol"))
-    assert (await house.core.ordering.current(order.id)).serial is None
+    assert (await house.core.lifecycle.ordering.current(order.id)).serial is None
 
 
 # --------------------------------------------------------------------------- revocation, and trying again
@@ -300,16 +310,16 @@ async def test_a_vote_for_an_order_of_a_revoked_credential_issues_nothing(house:
 async def test_nothing_of_a_revoked_credential_is_issued(house: House) -> None:
     """Drafts, orders whose request is kept, and those that wait for papers all end with the credential."""
     principal, core = await client(house), house.core
-    draft = await core.ordering.draft(principal, NewOrder(identifiers=(dns(NAME),), request=request(NAME)))
+    draft = await core.lifecycle.ordering.draft(principal, NewOrder(identifiers=(dns(NAME),), request=request(NAME)))
     kept = await placed(house, principal, OUTSIDE, request=request(OUTSIDE))
     await core.administration.revoke_credential(principal.credential.id, "stolen", ACTOR)
     for order in (draft, kept):
-        now = await core.ordering.current(order.id)
+        now = await core.lifecycle.ordering.current(order.id)
         assert now.status is OrderStatus.INVALID
     with pytest.raises(NotReady):
-        await core.ordering.submit(principal, await core.ordering.current(draft.id))
+        await core.lifecycle.ordering.submit(principal, await core.lifecycle.ordering.current(draft.id))
     with pytest.raises(Forbidden):
-        await core.ordering.submit(principal, draft)
+        await core.lifecycle.ordering.submit(principal, draft)
     with pytest.raises(Forbidden):
         await placed(house, principal, NAME, request=request(NAME))
     assert await events(house, AuditTag.CERTIFICATE_ISSUED) == []
@@ -319,8 +329,8 @@ async def test_an_order_that_ended_is_tried_again_as_a_new_one(house: House) -> 
     """Terminal states never change (I7)."""
     principal = await est(house)
     first = await placed(house, principal, NAME)
-    cancelled = await house.core.ordering.cancel(principal, first, "changed our minds")
-    second = await house.core.ordering.again(principal, cancelled)
+    cancelled = await house.core.lifecycle.ordering.cancel(principal, first, "changed our minds")
+    second = await house.core.lifecycle.ordering.again(principal, cancelled)
     assert (second.id != first.id, second.status) == (True, OrderStatus.READY)
     with pytest.raises(NotReady):
-        await house.core.ordering.again(principal, second)
+        await house.core.lifecycle.ordering.again(principal, second)

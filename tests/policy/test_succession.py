@@ -24,12 +24,12 @@ async def first(house: House, principal: Any, *, automatic: bool = False, key: A
     """The certificate of an order with its request."""
     dossier = Dossier(automatic=automatic) if automatic else None
     new = NewOrder(identifiers=(dns(NAME),), request=request(NAME, key=key), dossier=dossier)
-    order = await house.core.ordering.place(principal, new)
+    order = await house.core.lifecycle.ordering.place(principal, new)
     return (await house.core.ra.certificate_of(order)).stored
 
 
 async def followed(house: House, principal: Any, stored: Any, **wanted: Any) -> Order:
-    return await house.core.succession.follow(principal, stored, Successor(**wanted))
+    return await house.core.lifecycle.succession.follow(principal, stored, Successor(**wanted))
 
 
 async def said(house: House, serial: str) -> str:
@@ -63,7 +63,7 @@ async def test_another_key_is_asked_for_or_handed_in(house: House) -> None:
         await followed(house, principal, old, new_key=True, request=request(NAME, key=key))
     order = await followed(house, principal, old, new_key=True)
     assert (order.kind, order.status) == (OrderKind.REKEY, OrderStatus.READY)
-    done = await house.core.ordering.hand_in(principal, order, request(NAME))
+    done = await house.core.lifecycle.ordering.hand_in(principal, order, request(NAME))
     assert done.status is OrderStatus.VALID
 
 
@@ -82,8 +82,8 @@ async def test_names_are_changed_and_the_old_one_is_revoked(house: House) -> Non
     assert (order.kind, order.status) == (OrderKind.CHANGE_NAMES, OrderStatus.VALID)
     assert await said(house, old.serial) == "valid"
     (job,) = await house.core.store.lease_jobs(("retire",), house.clock(), 60, 10)
-    await house.core.succession.retire(job.object)
-    await house.core.succession.retire(job.object)
+    await house.core.lifecycle.succession.retire(job.object)
+    await house.core.lifecycle.succession.retire(job.object)
     assert await said(house, old.serial) == "revoked"
 
 
@@ -122,9 +122,9 @@ async def test_the_server_renews_when_the_window_opens(house: House) -> None:
     assert await due(house) == []
     house.clock.advance(days=61)
     assert await due(house) == [old.serial]
-    assert await house.core.succession.renew(old.serial) is None
+    assert await house.core.lifecycle.succession.renew(old.serial) is None
     (begun,) = await events(house, AuditTag.RENEWAL_BEGUN)
-    order = await house.core.ordering.current(str(begun.detail["order"]))
+    order = await house.core.lifecycle.ordering.current(str(begun.detail["order"]))
     assert (order.status, order.requester, order.replaces) == (OrderStatus.VALID, "system:renewal", old.serial)
     house.clock.advance(days=61)
     assert order.serial in await due(house)
@@ -136,17 +136,17 @@ async def test_the_server_asks_for_a_request_where_the_key_has_to_change(house: 
     old = await first(house, principal, automatic=True)
     await change_product(house, renew_same_key=False)
     house.clock.advance(days=61)
-    assert await house.core.succession.renew(old.serial) is not None
+    assert await house.core.lifecycle.succession.renew(old.serial) is not None
     (asked,) = await events(house, AuditTag.RENEWAL_WANTS_REQUEST)
     assert asked.object == f"certificate:{old.serial}"
     house.clock.advance(days=1)
-    await house.core.succession.renew(old.serial)
+    await house.core.lifecycle.succession.renew(old.serial)
     assert await events(house, AuditTag.RENEWAL_ESCALATED) == []
     house.clock.advance(days=5)
-    order = await house.core.ordering.current(str(asked.detail["order"]))
-    done = await house.core.ordering.hand_in(principal, order, request(NAME))
+    order = await house.core.lifecycle.ordering.current(str(asked.detail["order"]))
+    done = await house.core.lifecycle.ordering.hand_in(principal, order, request(NAME))
     assert done.status is OrderStatus.VALID
-    assert await house.core.succession.renew(old.serial) is None
+    assert await house.core.lifecycle.succession.renew(old.serial) is None
     assert len(await events(house, AuditTag.RENEWAL_WANTS_REQUEST)) == 1
 
 
@@ -155,9 +155,9 @@ async def test_a_renewal_that_is_not_done_is_escalated(house: House) -> None:
     old = await first(house, await est(house), automatic=True)
     await change_product(house, renew_same_key=False)
     house.clock.advance(days=61)
-    await house.core.succession.renew(old.serial)
+    await house.core.lifecycle.succession.renew(old.serial)
     house.clock.advance(days=16)
-    await house.core.succession.renew(old.serial)
+    await house.core.lifecycle.succession.renew(old.serial)
     (escalated,) = await events(house, AuditTag.RENEWAL_ESCALATED)
     assert escalated.detail["names"] == [f"dns:{NAME}"]
 
@@ -167,7 +167,7 @@ async def test_a_renewal_that_the_rules_refuse_is_told(house: House) -> None:
     old = await first(house, await est(house), automatic=True)
     await change_product(house, names=type((await house.core.inventory.product("tls")).names)(allowed=("dns:x.test",)))
     house.clock.advance(days=61)
-    assert await house.core.succession.renew(old.serial) is not None
+    assert await house.core.lifecycle.succession.renew(old.serial) is not None
     (failed,) = await events(house, AuditTag.RENEWAL_FAILED)
     assert failed.detail["problem"] == "rejected-identifier"
 
@@ -182,5 +182,5 @@ async def test_nothing_renews_itself_after_a_revocation(house: House, how: str) 
     else:
         await house.core.revocation.revoke(old, None, ACTOR.name)
     house.clock.advance(days=61)
-    await house.core.succession.renew(old.serial)
+    await house.core.lifecycle.succession.renew(old.serial)
     assert len(await events(house, AuditTag.CERTIFICATE_ISSUED)) == 1

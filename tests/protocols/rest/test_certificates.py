@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from tests.conftest import House
-from tests.protocols.rest.world import API, access_key, make_csr
+from tests.protocols.rest.world import API, make_csr, stranger_key
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ async def test_media_types_are_chosen_by_weight(api: API) -> None:
 
 async def test_somebody_elses_certificate_is_not_there(api: API, house: House) -> None:
     made = (await api("POST", "/orders", {"csr": make_csr("a.certgate.test")})).json["certificate"]
-    other = api.with_key(await access_key(house))
+    other = api.with_key(await stranger_key(house))
     answer = await other("GET", f"/certificates/{made['serial']}")
     unknown = await other("GET", f"/certificates/{'0' * 40}")
     assert answer.status == 404 and answer.body == unknown.body

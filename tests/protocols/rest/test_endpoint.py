@@ -12,7 +12,7 @@ from policy.limits import Limit
 from policy.problems import Unauthenticated
 from policy.store import KnownRequest, Query
 from tests.conftest import ACTOR, House
-from tests.protocols.rest.world import API, access_key, make_csr
+from tests.protocols.rest.world import API, access_key, make_csr, stranger_key
 
 
 async def test_me_says_who_asks_and_what_may_be_ordered(api: API) -> None:
@@ -82,7 +82,7 @@ async def test_scopes_narrow_what_a_credential_may(api: API, house: House) -> No
         ({}, "/csr", "required", None),
         ({"csr": "x", "prodct": "tls"}, "/prodct", "unknown", "product"),
         ({"csr": "x"}, "/csr", "bad-csr", None),
-        ({"csr": make_csr("a.certgate.test"), "product": "tsl"}, "/product", "unknown-product", None),
+        ({"csr": make_csr("a.certgate.test"), "product": "tsl"}, "/product", "unknown-product", "tls"),
     ],
 )
 async def test_a_wrong_field_is_named_by_pointer_and_rule(
@@ -159,7 +159,7 @@ async def test_an_order_is_found_again_and_belongs_to_its_credential(api: API, h
     assert found.json == made.json
     unchanged = await api("GET", f"/orders/{made.json['id']}", headers={"If-None-Match": found.headers["ETag"]})
     assert (unchanged.status, unchanged.body) == (304, b"")
-    other = api.with_key(await access_key(house))
+    other = api.with_key(await stranger_key(house))
     assert (await other("GET", f"/orders/{made.json['id']}")).code == "unknown-order"
 
 

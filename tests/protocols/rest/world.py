@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.routing import Door, RouteTable
-from policy.account import User
+from policy.account import Group, User
 from policy.credential import CredentialType
 from policy.credentialing import NewCredential
 from policy.mount import Mount
@@ -84,6 +84,7 @@ class API:
                 people=core.people,
                 organisations=core.organisations,
                 inventory=core.inventory,
+                lifecycle=core.lifecycle,
                 admission=core.admission,
             )
         )
@@ -164,3 +165,10 @@ async def access_key(house: House, user: str = "alice", group: str = "ops", **mo
     made = await house.core.administration.create_credential(new, ACTOR)
     assert made.secret is not None
     return made.secret
+
+
+async def stranger_key(house: House) -> str:
+    """A new access key of somebody in another group."""
+    await house.core.people.apply_group(Group("sales"), ACTOR)
+    await house.core.people.apply_user(User("eve", ("sales",), roles=("requester",)), ACTOR)
+    return await access_key(house, "eve", "sales")
