@@ -10,7 +10,7 @@ import ipaddress
 from datetime import date, timedelta
 
 from ca_core import algorithms, oids
-from ca_core.lints import Lint, LintSubject, Severity, rule
+from ca_core.lints import Common, Lint, LintSubject, Severity, common_rule, rule
 from ca_core.names import IdentifierType, common_names
 from ca_core.problems import BadAlgorithm
 
@@ -85,12 +85,12 @@ def reserved_name(subject: LintSubject) -> str | None:
     return None
 
 
-@rule(_SOURCE, "BR section 7.1.2.7.10")
-def server_authentication(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "BR section 7.1.2.7.10")
+def server_authentication(common: Common) -> str | None:
     """The extended key usage has serverAuth, and besides it at most clientAuth."""
-    if subject.is_ca:
+    if common.is_ca:
         return None
-    purposes = set(subject.purposes or ())
+    purposes = set(common.purposes or ())
     if oids.EKU_SERVER_AUTH not in purposes:
         return "the extended key usage does not have serverAuth"
     if purposes - {oids.EKU_SERVER_AUTH, oids.EKU_CLIENT_AUTH}:
@@ -98,33 +98,33 @@ def server_authentication(subject: LintSubject) -> str | None:
     return None
 
 
-@rule(
+@common_rule(
     _SOURCE,
     "Chrome Root Program Policy 1.7",
     severity=Severity.NOTICE,
     effective=date(2026, 6, 15),
 )
-def client_authentication(subject: LintSubject) -> str | None:
+def client_authentication(common: Common) -> str | None:
     """Server certificates no longer have clientAuth, say the browsers."""
-    return "the extended key usage has clientAuth" if oids.EKU_CLIENT_AUTH in (subject.purposes or ()) else None
+    return "the extended key usage has clientAuth" if oids.EKU_CLIENT_AUTH in (common.purposes or ()) else None
 
 
-@rule(_SOURCE, "BR section 6.1.5")
-def key_size(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "BR section 6.1.5")
+def key_size(common: Common) -> str | None:
     """The key is RSA of at least 2048 bits in multiples of 8, or on P-256, P-384 or P-521."""
-    kind, _, size = subject.key_type.partition("-")
+    kind, _, size = common.key_type.partition("-")
     if kind == "ec":
         return None
     if kind == "rsa" and int(size) >= 2048 and int(size) % 8 == 0:
         return None
-    return f"a key of type {subject.key_type} is not allowed"
+    return f"a key of type {common.key_type} is not allowed"
 
 
-@rule(_SOURCE, "BR section 7.1.3.2")
-def signature_algorithm(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "BR section 7.1.3.2")
+def signature_algorithm(common: Common) -> str | None:
     """The signature is RSA or ECDSA, with SHA-256, SHA-384 or SHA-512."""
     try:
-        algorithm = algorithms.read_signature_algorithm(subject.signature_algorithm_der)
+        algorithm = algorithms.read_signature_algorithm(common.signature_algorithm_der)
     except BadAlgorithm as problem:
         return problem.detail
     return None if algorithm.hash_name is not None else f"the signature algorithm {algorithm.name} is not allowed"
@@ -136,38 +136,38 @@ def serial_number(subject: LintSubject) -> str | None:
     return None if subject.serial_number.bit_length() >= 64 else "the serial number has less than 64 bits"
 
 
-@rule(_SOURCE, "BR section 7.1.2.7.9")
-def policy(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "BR section 7.1.2.7.9")
+def policy(common: Common) -> str | None:
     """A server certificate names exactly one of the policies of the CA/Browser Forum."""
-    if subject.is_ca:
+    if common.is_ca:
         return None
-    found = _POLICIES.intersection(subject.policies or ())
+    found = _POLICIES.intersection(common.policies or ())
     return None if len(found) == 1 else f"there are {len(found)} policies of the CA/Browser Forum, not one"
 
 
 @rule(_SOURCE, "BR section 7.1.2.7.2")
 def domain_validated_subject(subject: LintSubject) -> str | None:
     """A domain validated certificate says nothing of its subject but country and common name."""
-    if oids.CABF_DOMAIN_VALIDATED not in (subject.policies or ()):
+    if oids.CABF_DOMAIN_VALIDATED not in (subject.common.policies or ()):
         return None
     surplus = {name for name, _ in subject.subject} - {"CN", "C"}
     return f"the subject has what was not validated: {', '.join(sorted(surplus))}" if surplus else None
 
 
-@rule(_SOURCE, "BR section 7.1.2.7.11")
-def key_usage(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "BR section 7.1.2.7.11")
+def key_usage(common: Common) -> str | None:
     """The key usage of a server certificate is critical and has digitalSignature."""
-    if subject.is_ca or subject.key_usage is None:
+    if common.is_ca or common.key_usage is None:
         return None
-    if not subject.extensions[oids.KEY_USAGE].critical:
+    if not common.extensions[oids.KEY_USAGE].critical:
         return "the key usage is not critical"
-    return None if "digitalSignature" in subject.key_usage else "the key usage does not have digitalSignature"
+    return None if "digitalSignature" in common.key_usage else "the key usage does not have digitalSignature"
 
 
-@rule(_SOURCE, "BR section 7.1.2.7.6")
-def authority_key_identifier(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "BR section 7.1.2.7.6")
+def authority_key_identifier(common: Common) -> str | None:
     """A server certificate has an authority key identifier."""
-    if subject.is_ca or subject.authority_key_id is not None:
+    if common.is_ca or common.authority_key_id is not None:
         return None
     return "there is no authority key identifier"
 
@@ -176,9 +176,9 @@ def authority_key_identifier(subject: LintSubject) -> str | None:
 def status_source(subject: LintSubject) -> str | None:
     """Unless it lives a week at most, a server certificate says where its status is found."""
     short = subject.not_after - subject.not_before + _ONE_SECOND <= timedelta(days=7)
-    if subject.is_ca or short or subject.crl_uris:
+    if subject.is_ca or short or subject.common.crl_uris:
         return None
-    if any(access.method == oids.ACCESS_OCSP for access in subject.access or ()):
+    if any(access.method == oids.ACCESS_OCSP for access in subject.common.access or ()):
         return None
     return "there is neither a CRL distribution point nor an OCSP responder"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ca_core import algorithms, oids
 from ca_core.der import GENERALIZED_TIME, UTC_TIME
-from ca_core.lints import Lint, LintSubject, Severity, rule
+from ca_core.lints import Common, Lint, LintSubject, Severity, common_rule, rule
 from ca_core.names import write_general_names, write_subject
 from ca_core.problems import BadAlgorithm, BadCSR
 
@@ -12,10 +12,10 @@ _SOURCE = "rfc5280"
 _UTC_TIME_UNTIL = 2049  # section 4.1.2.5
 
 
-@rule(_SOURCE, "RFC 5280 section 4.1.2.1")
-def version(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.1.2.1")
+def version(common: Common) -> str | None:
     """A certificate with extensions has version 3."""
-    return None if subject.version == 3 else f"the version is {subject.version}"
+    return None if common.version == 3 else f"the version is {common.version}"
 
 
 @rule(_SOURCE, "RFC 5280 section 4.1.2.2")
@@ -36,15 +36,15 @@ def serial_number_long(subject: LintSubject) -> str | None:
     return None if bits >= 64 else f"the serial number has only {bits} bits"
 
 
-@rule(_SOURCE, "RFC 5280 section 4.1.1.2")
-def signature_algorithm(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.1.1.2")
+def signature_algorithm(common: Common) -> str | None:
     """The signature algorithm is one that is accepted, and goes with the issuer's key."""
     try:
-        algorithm = algorithms.read_signature_algorithm(subject.signature_algorithm_der)
+        algorithm = algorithms.read_signature_algorithm(common.signature_algorithm_der)
     except BadAlgorithm as problem:
         return problem.detail
     family = algorithm.family.removesuffix("-pss")
-    if subject.issuer is not None and family != subject.issuer.key_family:
+    if common.issuer is not None and family != common.issuer.key_family:
         return f"the signature algorithm {algorithm.name} does not go with the issuer's key"
     return None
 
@@ -104,22 +104,22 @@ def subject_empty(subject: LintSubject) -> str | None:
         return None
     if subject.is_ca:
         return "the subject of a CA certificate is empty"
-    alternative = subject.extensions.get(oids.SUBJECT_ALT_NAME)
+    alternative = subject.alternative
     if alternative is None:
         return "the subject is empty and there is no subjectAltName"
     return None if alternative.critical else "the subject is empty and the subjectAltName is not critical"
 
 
-@rule(_SOURCE, "RFC 5280 section 4.1.2.8")
-def unique_ids(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.1.2.8")
+def unique_ids(common: Common) -> str | None:
     """There are no unique identifiers."""
-    return "there is an issuerUniqueID or subjectUniqueID" if subject.has_unique_ids else None
+    return "there is an issuerUniqueID or subjectUniqueID" if common.has_unique_ids else None
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2")
-def extensions_unique(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2")
+def extensions_unique(common: Common) -> str | None:
     """Each extension appears once."""
-    if len(subject.extensions) == len(subject.extension_oids):
+    if len(common.extensions) == len(common.extension_oids):
         return None
     return "an extension appears twice"
 
@@ -136,10 +136,10 @@ _NEVER_CRITICAL = (
 _ALWAYS_CRITICAL = (oids.NAME_CONSTRAINTS, oids.POLICY_CONSTRAINTS, oids.INHIBIT_ANY_POLICY)
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2")
-def extensions_criticality(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2")
+def extensions_criticality(common: Common) -> str | None:
     """Extensions that must or must not be critical are as they must be."""
-    for oid, extension in subject.extensions.items():
+    for oid, extension in common.extensions.items():
         if extension.critical and oid in _NEVER_CRITICAL:
             return f"the extension {oid} is critical"
         if not extension.critical and oid in _ALWAYS_CRITICAL:
@@ -150,10 +150,10 @@ def extensions_criticality(subject: LintSubject) -> str | None:
 @rule(_SOURCE, "RFC 5280 section 4.2.1.1")
 def authority_key_identifier(subject: LintSubject) -> str | None:
     """The authority key identifier is there, and is the subject key identifier of the issuer."""
-    if subject.authority_key_id is None:
+    if subject.common.authority_key_id is None:
         return None if subject.self_signed else "there is no authority key identifier"
     wanted = subject.subject_key_id if subject.issuer is None else subject.issuer.key_id
-    if wanted is not None and subject.authority_key_id != wanted:
+    if wanted is not None and subject.common.authority_key_id != wanted:
         return "the authority key identifier is not that of the issuer"
     return None
 
@@ -166,32 +166,32 @@ def subject_key_identifier(subject: LintSubject) -> str | None:
     return None if subject.subject_key_id else "the subject key identifier is empty"
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2.1.2", severity=Severity.NOTICE)
-def subject_key_identifier_of_leaf(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2.1.2", severity=Severity.NOTICE)
+def subject_key_identifier_of_leaf(common: Common) -> str | None:
     """A certificate that is not a CA's should have a subject key identifier as well."""
-    if subject.is_ca or subject.subject_key_id is not None:
+    if common.is_ca or oids.SUBJECT_KEY_IDENTIFIER in common.extensions:
         return None
     return "there is no subject key identifier"
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2.1.3")
-def key_usage(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2.1.3")
+def key_usage(common: Common) -> str | None:
     """Key usage names at least one usage; signing certificates goes with being a CA."""
-    if subject.key_usage is None:
-        return "a CA certificate has no key usage" if subject.is_ca else None
-    if not subject.key_usage:
+    if common.key_usage is None:
+        return "a CA certificate has no key usage" if common.is_ca else None
+    if not common.key_usage:
         return "the key usage is empty"
-    if ("keyCertSign" in subject.key_usage) != subject.is_ca:
+    if ("keyCertSign" in common.key_usage) != common.is_ca:
         return "keyCertSign and the cA of basicConstraints do not agree"
-    if subject.key_usage & {"encipherOnly", "decipherOnly"} and "keyAgreement" not in subject.key_usage:
+    if common.key_usage & {"encipherOnly", "decipherOnly"} and "keyAgreement" not in common.key_usage:
         return "encipherOnly and decipherOnly mean nothing without keyAgreement"
     return None
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2.1.3", severity=Severity.WARNING)
-def key_usage_critical(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2.1.3", severity=Severity.WARNING)
+def key_usage_critical(common: Common) -> str | None:
     """Key usage should be critical."""
-    usage = subject.extensions.get(oids.KEY_USAGE)
+    usage = common.extensions.get(oids.KEY_USAGE)
     return None if usage is None or usage.critical else "the key usage is not critical"
 
 
@@ -206,24 +206,24 @@ _USAGES_OF_FAMILY = {
 }
 
 
-@rule(_SOURCE, "RFC 3279 section 2.3.1, RFC 8813 section 3, RFC 9295 section 3, RFC 9881 section 5")
-def key_usage_of_key(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 3279 section 2.3.1, RFC 8813 section 3, RFC 9295 section 3, RFC 9881 section 5")
+def key_usage_of_key(common: Common) -> str | None:
     """Key usage names only what a key of this kind can do."""
-    if subject.key_usage is None:
+    if common.key_usage is None:
         return None
-    kind = subject.key_type
-    surplus = subject.key_usage - _USAGES_OF_FAMILY.get(kind.partition("-")[0], _SIGNING)
+    kind = common.key_type
+    surplus = common.key_usage - _USAGES_OF_FAMILY.get(kind.partition("-")[0], _SIGNING)
     return f"a key of type {kind} cannot be used for {', '.join(sorted(surplus))}" if surplus else None
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2.1.4")
-def certificate_policies(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2.1.4")
+def certificate_policies(common: Common) -> str | None:
     """Certificate policies, where there are any, do not repeat."""
-    if subject.policies is None:
+    if common.policies is None:
         return None
-    if not subject.policies:
+    if not common.policies:
         return "there are certificate policies, but none is named"
-    return None if len(set(subject.policies)) == len(subject.policies) else "a certificate policy appears twice"
+    return None if len(set(common.policies)) == len(common.policies) else "a certificate policy appears twice"
 
 
 @rule(_SOURCE, "RFC 5280 section 4.2.1.6")
@@ -231,7 +231,7 @@ def subject_alt_name(subject: LintSubject) -> str | None:
     """The subject alternative names are well-formed, in normal form, and at least one."""
     if subject.names_problem is not None:
         return subject.names_problem
-    alternative = subject.extensions.get(oids.SUBJECT_ALT_NAME)
+    alternative = subject.alternative
     if alternative is None:
         return None
     if not subject.names and not subject.unknown_names:
@@ -249,13 +249,13 @@ def subject_alt_name_unique(subject: LintSubject) -> str | None:
     return None if len(set(subject.names)) == len(subject.names) else "a subject alternative name appears twice"
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2.1.9")
-def basic_constraints(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2.1.9")
+def basic_constraints(common: Common) -> str | None:
     """A CA's basic constraints are critical; a path length goes with a CA only and is not negative."""
-    constraints = subject.basic_constraints
+    constraints = common.basic_constraints
     if constraints is None:
         return None
-    if constraints.ca and not subject.extensions[oids.BASIC_CONSTRAINTS].critical:
+    if constraints.ca and not common.extensions[oids.BASIC_CONSTRAINTS].critical:
         return "the basicConstraints of a CA certificate are not critical"
     if constraints.path_length is not None and not constraints.ca:
         return "there is a path length, but the certificate is not a CA's"
@@ -264,65 +264,65 @@ def basic_constraints(subject: LintSubject) -> str | None:
     return None
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2.1.10")
-def name_constraints(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2.1.10")
+def name_constraints(common: Common) -> str | None:
     """Name constraints are for CA certificates."""
-    if oids.NAME_CONSTRAINTS in subject.extensions and not subject.is_ca:
+    if oids.NAME_CONSTRAINTS in common.extensions and not common.is_ca:
         return "there are name constraints, but the certificate is not a CA's"
     return None
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2.1.12")
-def extended_key_usage(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2.1.12")
+def extended_key_usage(common: Common) -> str | None:
     """Extended key usages name purposes, each once; "any" is none."""
-    if subject.purposes is None:
+    if common.purposes is None:
         return None
-    if not subject.purposes:
+    if not common.purposes:
         return "the extended key usage is empty"
-    if oids.EKU_ANY in subject.purposes and not subject.is_ca:
+    if oids.EKU_ANY in common.purposes and not common.is_ca:
         return "the extended key usage has anyExtendedKeyUsage"
-    if len(set(subject.purposes)) != len(subject.purposes):
+    if len(set(common.purposes)) != len(common.purposes):
         return "an extended key usage appears twice"
     return None
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2.1.13")
-def crl_distribution_points(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2.1.13")
+def crl_distribution_points(common: Common) -> str | None:
     """CRL distribution points are plain http URIs, which can be fetched without checking a certificate."""
-    if subject.crl_uris is None:
+    if common.crl_uris is None:
         return None
-    if not subject.crl_uris:
+    if not common.crl_uris:
         return "there are no points in the CRL distribution points"
-    for uri in subject.crl_uris:
+    for uri in common.crl_uris:
         if uri is None or not uri.startswith("http://"):
             return f'the CRL distribution point "{uri or "without URI"}" is not an http URI'
     return None
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2.1.13", severity=Severity.WARNING)
-def crl_distribution_points_not_critical(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2.1.13", severity=Severity.WARNING)
+def crl_distribution_points_not_critical(common: Common) -> str | None:
     """CRL distribution points should not be critical."""
-    points = subject.extensions.get(oids.CRL_DISTRIBUTION_POINTS)
+    points = common.extensions.get(oids.CRL_DISTRIBUTION_POINTS)
     return "the CRL distribution points are critical" if points is not None and points.critical else None
 
 
-@rule(_SOURCE, "RFC 5280 section 4.2.2.1")
-def authority_info_access(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 5280 section 4.2.2.1")
+def authority_info_access(common: Common) -> str | None:
     """Where to ask for the status and for the issuer's certificate is said with plain http URIs."""
-    if subject.access is None:
+    if common.access is None:
         return None
-    if not subject.access:
+    if not common.access:
         return "the authority information access is empty"
-    for access in subject.access:
+    for access in common.access:
         if access.uri is None or not access.uri.startswith("http://"):
             return f'the access location "{access.uri or "without URI"}" is not an http URI'
     return None
 
 
-@rule(_SOURCE, "RFC 6960 section 4.2.2.2.1")
-def ocsp_nocheck(subject: LintSubject) -> str | None:
+@common_rule(_SOURCE, "RFC 6960 section 4.2.2.2.1")
+def ocsp_nocheck(common: Common) -> str | None:
     """Only an OCSP responder's certificate says that it need not be checked."""
-    if oids.OCSP_NOCHECK in subject.extensions and oids.EKU_OCSP_SIGNING not in (subject.purposes or ()):
+    if oids.OCSP_NOCHECK in common.extensions and oids.EKU_OCSP_SIGNING not in (common.purposes or ()):
         return "there is id-pkix-ocsp-nocheck, but the certificate is not an OCSP responder's"
     return None
 

@@ -389,7 +389,7 @@ def test_generalized_time_from_2050() -> None:
 def test_rsa_keys_of_all_sizes_are_named() -> None:
     """The size comes out of the SubjectPublicKeyInfo."""
     tbs = replace(LEAF, spki=spki(RSA_KEY)).having(oids.KEY_USAGE, usages(0, 2), critical=True)
-    assert LintSubject(tbs.der()).key_type == "rsa-2048"
+    assert LintSubject(tbs.der()).common.key_type == "rsa-2048"
     assert found(tbs) == set()
 
 
