@@ -15,7 +15,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STATIC := gateway protocols policy ca_core tests
 
-.PHONY: run test check static clients crash load lock docs clean debian
+.PHONY: run test check static clients crash mutations load lock docs clean debian
 .NOTPARALLEL:
 .DEFAULT_GOAL := run
 
@@ -47,6 +47,10 @@ clients: $(VENV)/.tests debian
 ## crash: kill the server ROUNDS times under load and look whether anything acknowledged is lost
 crash: $(VENV)/.tests
 	CERTGATE_CRASH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/clients/test_crash.py -s
+
+## mutations: send 50,000 damaged CMP messages to the door
+mutations: $(VENV)/.tests
+	CERTGATE_MUTATIONS=50000 $(BIN)/python -m pytest tests/protocols/cmp/test_bodies.py -k mutated
 
 ## load: measure each door on a fresh state and print the figures of docs/operations/performance.md
 load: $(VENV)/.tests

@@ -288,6 +288,12 @@ class CertificateAuthority:
         event = CertificateEvent(issuer_id, serial, CertificateState.VALID, None, at)
         ledger.change(event, allowed=(CertificateState.UNCONFIRMED,))
 
+    def discard(self, issuer_id: str, serial: int, at: datetime, ledger: Ledger) -> None:
+        """A CMP client rejected its certificate, or did not confirm it in time: revoked, if it is unconfirmed still."""
+        reason = RevocationReason.CESSATION_OF_OPERATION
+        event = CertificateEvent(issuer_id, serial, CertificateState.REVOKED, reason, at)
+        ledger.change(event, allowed=(CertificateState.UNCONFIRMED,))
+
     def revoke(
         self,
         issuer_id: str,

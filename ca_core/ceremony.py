@@ -83,6 +83,11 @@ CMC_SIGNER_PROFILE: Final = CertificateProfile(
 """Signs CMC answers for the CA (RFC 6402 section 2.10) and the keys that were made for clients, so that the CA's own
 key signs certificates and nothing else."""
 
+CMP_SIGNER_PROFILE: Final = replace(
+    CMC_SIGNER_PROFILE, name="cmp-signer", extended_key_usage=("cmcCA", "cmcRA", "cmKGA")
+)
+"""Speaks for the CA in CMP, so that its own key signs certificates and nothing else (RFC 9810 section 8.6)."""
+
 
 @dataclass(frozen=True, slots=True)
 class CreatedCA:

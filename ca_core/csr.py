@@ -129,7 +129,7 @@ class _Features:
 
 
 @dataclass(slots=True)
-class _Wanted:
+class Wanted:
     """What the attributes and extensions ask for, while they are read."""
 
     names: tuple[Identifier, ...] = ()
@@ -182,6 +182,16 @@ def read_csr(der: bytes, *, verify: bool = True) -> CertificationRequest:
         wanted.ca_requested,
         wanted.template,
     )
+
+
+def read_wanted(extensions: bytes) -> Wanted:
+    """What the DER of Extensions asks for, as in a CRMF template. Raises BadCSR as `read_csr` does."""
+    wanted = Wanted()
+    try:
+        _read_extension_list(wanted, extensions)
+    except ValueError as exc:
+        raise BadCSR("the extensions of the certificate template cannot be read (RFC 4211 section 5)") from exc
+    return wanted
 
 
 def read_public_key(spki: bytes) -> PublicKeyTypes:
@@ -246,8 +256,8 @@ def _kind_of_ignored_key(spki: bytes) -> str:
         return UNKNOWN_KEY
 
 
-def _read_attributes(attributes: list[_Attribute]) -> _Wanted:
-    wanted = _Wanted()
+def _read_attributes(attributes: list[_Attribute]) -> Wanted:
+    wanted = Wanted()
     for attribute in attributes:
         oid = attribute.type.dotted_string
         if oid in wanted.attributes:
@@ -293,8 +303,12 @@ def _only_value(values: asn1.TLV) -> asn1.TLV:
     return asn1.decode_der(_OneValue, tlv(SEQUENCE, bytes(values.data))).value
 
 
-def _read_extensions(wanted: _Wanted, values: asn1.TLV) -> None:
-    for extension in asn1.decode_der(_Extensions, tlv(SEQUENCE, bytes(values.data))).items:
+def _read_extensions(wanted: Wanted, values: asn1.TLV) -> None:
+    _read_extension_list(wanted, bytes(values.data))
+
+
+def _read_extension_list(wanted: Wanted, extensions: bytes) -> None:
+    for extension in asn1.decode_der(_Extensions, tlv(SEQUENCE, extensions)).items:
         oid = extension.oid.dotted_string
         if oid in wanted.extensions:
             raise BadCSR(f"the certification request asks for the extension {oid} twice")
@@ -304,7 +318,7 @@ def _read_extensions(wanted: _Wanted, values: asn1.TLV) -> None:
             reader(wanted, extension.value)
 
 
-def _read_names(wanted: _Wanted, value: bytes) -> None:
+def _read_names(wanted: Wanted, value: bytes) -> None:
     try:
         wanted.names, wanted.unknown_names = read_general_names(value)
     except RejectedIdentifier as problem:
@@ -319,21 +333,21 @@ def _read_names(wanted: _Wanted, value: bytes) -> None:
         raise BadCSR(f'the certification request asks for the name "{twice}" twice')
 
 
-def _read_basic_constraints(wanted: _Wanted, value: bytes) -> None:
+def _read_basic_constraints(wanted: Wanted, value: bytes) -> None:
     wanted.ca_requested = bool(asn1.decode_der(_BasicConstraints, value).ca)
 
 
-def _read_features(wanted: _Wanted, value: bytes) -> None:
+def _read_features(wanted: Wanted, value: bytes) -> None:
     features = asn1.decode_der(_Features, tlv(SEQUENCE, value)).items
     wanted.must_staple = _STATUS_REQUEST in features
 
 
-def _read_template(wanted: _Wanted, value: bytes) -> None:
+def _read_template(wanted: Wanted, value: bytes) -> None:
     wanted.template = value
 
 
 _STATUS_REQUEST = 5  # status_request, the TLS extension (RFC 6066 section 8)
-_EXTENSION_READERS: dict[str, Callable[[_Wanted, bytes], None]] = {
+_EXTENSION_READERS: dict[str, Callable[[Wanted, bytes], None]] = {
     oids.SUBJECT_ALT_NAME: _read_names,
     oids.BASIC_CONSTRAINTS: _read_basic_constraints,
     oids.TLS_FEATURE: _read_features,

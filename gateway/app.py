@@ -42,6 +42,7 @@ from policy.limits import Limit, Limits
 from policy.oauth import OAuthClients
 from policy.ordering import Ordering
 from policy.organisations import Organisations
+from policy.parts import Parts
 from policy.people import People
 from policy.placing import Placing
 from policy.prevalidation import Prevalidation
@@ -50,7 +51,7 @@ from policy.quotas import Quotas
 from policy.recovery import Recovery
 from policy.refusals import Refusals
 from policy.registering import Registering
-from policy.registration import Parts, RegistrationAuthority
+from policy.registration import RegistrationAuthority
 from policy.renewal import Renewal
 from policy.revocation import Revocation
 from policy.sealer import Sealer
@@ -58,6 +59,7 @@ from policy.sealing import Sealing
 from policy.service_keys import ServiceKeys
 from policy.succession import Succession
 from policy.supervision import Supervision
+from policy.transactions import Transactions
 from policy.validating import Validating, ValidationSettings
 from protocols import available
 
@@ -161,6 +163,7 @@ async def put_together(
     publication = Publication(store, ca, service_keys, clock, PublicationSettings())
     blocking = Blocking(store, catalogue, clock)
     revocation = Revocation(store, ca, blocking, clock)
+    refusals = Refusals(store, limits, clock)
     recovery = Recovery(store, ca, fulfilment, clock)
     approval = Approval(store, fulfilment, clock)
     supervision = Supervision(store, revocation)
@@ -173,7 +176,7 @@ async def put_together(
         sealing=sealing,
         clock=clock,
         limits=limits,
-        refusals=Refusals(store, limits, clock),
+        refusals=refusals,
         authentication=Authentication(store, catalogue, sealing, clock, clients),
         authorizing=authorizing,
         placing=placing,
@@ -183,6 +186,7 @@ async def put_together(
         revocation=revocation,
         renewal=Renewal(store, catalogue, clock),
         publication=publication,
+        transactions=Transactions(store, ca, revocation, refusals, clock),
         service_keys=service_keys,
     )
     ordering = Ordering(

@@ -79,9 +79,11 @@ async def _furnish(core: Core, config: Config) -> dict[str, Any]:
         await admin.apply_product(built_in_product(name), ACTOR)
     await admin.apply_mount(Mount("acme", "default", ("tls-server",), ISSUING), ACTOR)
     await admin.apply_mount(Mount("est", "default", ("device", "tls-server"), ISSUING), ACTOR)
+    await admin.apply_mount(Mount("cmp", "default", ("device", "tls-server"), ISSUING), ACTOR)
     await admin.apply_mount(Mount("rest", "default", ("tls-server", "device"), ISSUING), ACTOR)
     acme = await _credential(core, CredentialType.ACME, "quickstart-acme", "tls-server")
     est = await _credential(core, CredentialType.EST, "quickstart-est", "device")
+    cmp = await _credential(core, CredentialType.CMP, "quickstart-cmp", "device")
     rest = await _credential(core, CredentialType.REST, "quickstart-rest", "tls-server", user=ADMINISTRATOR)
     oauth = await _credential(
         core, CredentialType.REST, "quickstart-oauth", "tls-server", AuthenticationMethod.OAUTH, user=ADMINISTRATOR
@@ -117,6 +119,7 @@ async def _furnish(core: Core, config: Config) -> dict[str, Any]:
             "client_id": oauth[0],
             "client_secret": oauth[1],
         },
+        "cmp": {"url": f"{server.status_url}/.well-known/cmp", "reference": cmp[0], "secret": cmp[1]},
     }
 
 

@@ -20,7 +20,7 @@ from policy.bulk import BULK_JOB
 from policy.fulfilment import ERASE_KEY_JOB, RENEW_JOB, RETIRE_JOB
 from policy.order import OrderEvent, StoredProblem, advance
 from policy.problems import NotReady, Problem
-from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB, CRL_JOB
+from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB, CONFIRM_JOB, CRL_JOB
 from policy.store import ORDERS_EXPIRED, Conflict, Job, Unit
 from policy.validating import VALIDATE_JOB
 from policy.waiting import FINISH_JOB
@@ -62,6 +62,7 @@ class Worker:
             ("orders", TICK_SECONDS, self.do_orders),
             ("successions", TICK_SECONDS, self.do_successions),
             ("unfetched-keys", 60.0, self.do_keys),
+            ("confirmations", TICK_SECONDS, self.do_confirmations),
             ("seal", 10.0, core.sealer.seal),
             ("recover", 5.0, core.recovery.finish_stuck),
             ("expire", 30.0, self.expire),
@@ -139,6 +140,10 @@ class Worker:
 
     async def _retire(self, order: str) -> None:
         await self._core.lifecycle.succession.retire(order)
+
+    async def do_confirmations(self) -> None:
+        """Revoke what its CMP client did not accept in time."""
+        await self._do_jobs({CONFIRM_JOB: self._core.ra.transactions.sweep}, JOBS_AT_ONCE)
 
     async def _publish(self, crl: str) -> None:
         issuer, _, shard = crl.partition("/")

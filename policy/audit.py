@@ -36,6 +36,7 @@ class AuditTag(StrEnum):
     ORDER_FAILED = "ra:order:failed"
     ORDER_CANCELLED = "ra:order:cancelled"
     CERTIFICATE_ISSUED = "ca:certificate:issued"
+    CERTIFICATE_CONFIRMED = "ca:certificate:confirmed"
     CERTIFICATE_REVOKED = "ca:certificate:revoked"
     CERTIFICATE_HELD = "ca:certificate:held"
     CERTIFICATE_RELEASED = "ca:certificate:released"

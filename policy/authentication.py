@@ -34,9 +34,11 @@ from policy.credential import (
     Credential,
     CredentialState,
     CredentialType,
+    MACClaim,
     OpenClaim,
     PasswordClaim,
     Principal,
+    Protector,
     Requester,
     SecretForm,
     StoredSecret,
@@ -46,6 +48,7 @@ from policy.mount import Mount
 from policy.oauth import OAuthClients
 from policy.peer import anchors_of, own
 from policy.problems import AccountBindingRequired, Forbidden, Problem, Unauthenticated
+from policy.refusals import WRONG_MAC
 from policy.sealing import Sealing, Secret, fingerprint
 from policy.store import Store
 
@@ -151,6 +154,8 @@ class Authentication:
                 return await self._binding(mount, claim, address)
             case PasswordClaim():
                 return await self._password(mount, claim, address)
+            case MACClaim():
+                return await self._mac(mount, claim, address)
             case CertificateClaim():
                 return await self._certificate(mount, claim, address)
             case AccessKeyClaim():
@@ -187,6 +192,28 @@ class Authentication:
             if credential is not None and usable:
                 return Principal(credential, Requester("credential", credential.id), mount.key, address)
         raise problem
+
+    async def _mac(self, mount: Mount, claim: MACClaim, address: str) -> Principal:
+        kind = CredentialType(mount.protocol)
+        credential = await self._catalogue.credential_by_identifier(kind, claim.reference)
+        usable = credential is not None and credential.method is AuthenticationMethod.SHARED_SECRET
+        # As with bindings: a reference that does not exist costs the same derivation, and gets the same answer.
+        keys = self._opened(credential) if credential is not None and usable else [Secret(self._nobody)]
+        for key in keys:
+            try:
+                protector = await self._protector(claim, key)
+            except Unauthenticated:
+                continue
+            if credential is not None and usable:
+                requester = Requester("credential", credential.id)
+                return Principal(credential, requester, mount.key, address, protector=protector)
+        raise Unauthenticated(WRONG_MAC, credential=credential.id if credential else None)
+
+    async def _protector(self, claim: MACClaim, key: Secret) -> Protector:
+        if not claim.slow:
+            return claim.verify(key)
+        async with self._slow:
+            return await asyncio.to_thread(claim.verify, key)
 
     def _opened(self, credential: Credential) -> list[Secret]:
         now = self._clock()
@@ -242,7 +269,7 @@ class Authentication:
 
     async def _certificate(self, mount: Mount, claim: CertificateClaim, address: str) -> Principal:
         digest = fingerprint(claim.certificate)
-        stored, der = await own(self._store, claim.certificate, self._clock()), claim.certificate
+        stored, der = await own(self._store, claim, self._clock()), claim.certificate
         if stored is not None:
             credential = await self._catalogue.credential(stored.credential)
             if credential is None:

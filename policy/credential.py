@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -132,6 +132,29 @@ class CertificateClaim(msgspec.Struct, frozen=True):
 
     certificate: bytes
     chain: tuple[bytes, ...] = ()
+    held: bool = False
+    """Whether it counts while it is on hold, too: for whoever asks that the hold ends (RFC 9810 section 5.3.9)."""
+
+
+class Protector(Protocol):
+    """What a secret leaves behind when it was checked: a MAC for the answer, without the secret."""
+
+    def protect(self, data: bytes) -> bytes:
+        """The MAC of these bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MACClaim:
+    """A message protected by a MAC under a shared secret (RFC 9810 section 5.1.3.1).
+
+    `verify` checks it with a candidate secret, and gives what protects the answer; it raises Unauthenticated. It comes
+    to the secret, not the secret to the door. `slow` says that it takes long enough to be run beside the event loop.
+    """
+
+    reference: str
+    verify: Callable[[Secret], Protector]
+    slow: bool = False
 
 
 class BindingClaim(msgspec.Struct, frozen=True):
@@ -201,7 +224,8 @@ class OpenClaim(msgspec.Struct, frozen=True):
 
 
 OAuthClaim = ClientSecretClaim | AssertionClaim | ClientCertificateClaim | TokenClaim
-Claim = PasswordClaim | CertificateClaim | BindingClaim | AccountClaim | AccessKeyClaim | OAuthClaim | OpenClaim
+SecretClaim = PasswordClaim | MACClaim | BindingClaim | AccessKeyClaim
+Claim = SecretClaim | CertificateClaim | AccountClaim | OAuthClaim | OpenClaim
 
 
 class Requester(msgspec.Struct, frozen=True):
@@ -234,6 +258,8 @@ class Principal(msgspec.Struct, frozen=True):
     """What an access token narrows this to; None where there was none."""
     registration_authority: bool = False
     """A certificate of ours with id-kp-cmcRA was shown: it speaks for others, whose requests it has checked."""
+    protector: Protector | None = None
+    """What protects the answer, where a MAC was the claim."""
 
     @property
     def proves(self) -> bool:

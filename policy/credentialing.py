@@ -52,10 +52,11 @@ _METHODS: dict[CredentialType, tuple[AuthenticationMethod, ...]] = {
     CredentialType.ACME: (AuthenticationMethod.EAB, AuthenticationMethod.NONE),
     CredentialType.EST: (AuthenticationMethod.PASSWORD, AuthenticationMethod.CERTIFICATE),
     CredentialType.REST: (AuthenticationMethod.ACCESS_KEY, AuthenticationMethod.OAUTH),
+    CredentialType.CMP: (AuthenticationMethod.SHARED_SECRET, AuthenticationMethod.CERTIFICATE),
 }
 """How each type of credential may authenticate, the default first; a door that comes adds its line."""
 
-_SEALED = frozenset({AuthenticationMethod.EAB})
+_SEALED = frozenset({AuthenticationMethod.EAB, AuthenticationMethod.SHARED_SECRET})
 """Methods whose secret the server computes with, so that it is sealed and not hashed."""
 
 
@@ -203,9 +204,9 @@ class CredentialAdministration:
         self, credential: CredentialId, method: AuthenticationMethod, secret: str, now: datetime
     ) -> StoredSecret:
         if method in _SEALED:
-            # The client's MAC is computed with the decoded key (RFC 8555 section 7.3.4).
-            value = self._sealing.seal(Secret(_decode(secret)), credential)
-            return StoredSecret(SecretForm.SEALED, value, now)
+            # ACME computes with the decoded key (RFC 8555 section 7.3.4), CMP with the text that people type.
+            key = _decode(secret) if method is AuthenticationMethod.EAB else secret.encode()
+            return StoredSecret(SecretForm.SEALED, self._sealing.seal(Secret(key), credential), now)
         return StoredSecret(SecretForm.HMAC, self._sealing.hash(Secret(secret.encode())), now)
 
     async def credential(self, name: str) -> Credential:

@@ -13,7 +13,7 @@ is the identical certificate (policy/recovery.py).
 from __future__ import annotations
 
 from collections import OrderedDict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,10 +21,12 @@ import structlog
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
-from ca_core.csr import CertificationRequest, read_csr
+from ca_core.crmf import read_recorded
+from ca_core.csr import CertificationRequest
 from ca_core.issuance import Decision, IssuedCertificate, Prepared
 from ca_core.issuer import SignatureMismatch
 from ca_core.ledger import IssuanceStage, serial_hex
+from ca_core.status import CertificateState
 from policy.audit import AuditEvent, AuditTag
 from policy.authorizing import Authorizing
 from policy.blocking import Blocking, asked_for
@@ -55,7 +57,7 @@ from policy.problems import (
 )
 from policy.quotas import Quotas
 from policy.renaming import renamed
-from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB
+from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB, CONFIRM_JOB
 from policy.rules import Case
 from policy.rules.approval import needs_approval
 from policy.store import (
@@ -168,7 +170,7 @@ class Fulfilment:
             raise NotReady("the order expired before anybody decided: it has to be placed anew")
         product = await self._catalogue.product_version(order.product, order.product_version)
         # Possession of the key was proven when the order was held; the bytes are the same.
-        request = read_csr(order.csr, verify=False)
+        request = read_recorded(order.csr)
         if order.kind is not OrderKind.ENROLL:
             request = renamed(request)
         trace, prepared = await self.deciding.decide(credential, order, product, request)
@@ -261,7 +263,15 @@ class Fulfilment:
         valid = advance(order, OrderEvent.ISSUE, now, issuer_id=issued.issuer_id, serial=serial)
         stored = stored_certificate(valid, issued, key_type, order.credential)
         unit = Unit()
-        self._ca.record(issued, unit)
+        if order.confirm_seconds is None:
+            self._ca.record(issued, unit)
+        else:
+            self._ca.record(issued, unit, state=CertificateState.UNCONFIRMED)
+            # A client that has to ask again for what a person approved asks when it likes.
+            held = any(step.rule == "approval" for step in order.trace)
+            unit.schedule(
+                CONFIRM_JOB, order.id, order.expires if held else now + timedelta(seconds=order.confirm_seconds)
+            )
         unit.certificate(stored, issued.der)
         unit.save(valid)
         if note is not None:

@@ -139,7 +139,7 @@ class OAuthClients:
         shown, now = claim.shown, self._clock()
         if credential is None:
             raise _unknown(credential)
-        trusted = await own(self._store, shown.certificate, now) or any(anchors_of(mount, shown, now))
+        trusted = await own(self._store, shown, now) or any(anchors_of(mount, shown, now))
         wanted = str(credential.options["certificate"])
         if not trusted or not _names_it(wanted, shown.certificate):
             raise _unknown(credential)

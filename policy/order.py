@@ -174,6 +174,12 @@ class NewOrder(msgspec.Struct, frozen=True):
     """The private key that the server made for the request, sealed."""
     dossier: Dossier | None = None
     """Tags, wishes for later and an agreement that come with the order; what the product wants is added to it."""
+    once: bool = False
+    """Whether the reference may come once only: asking again with it is refused, and never gives the order again."""
+    confirm_seconds: int | None = None
+    """How long the client may take to accept the certificate, which counts for nothing before (RFC 9810 5.3.18)."""
+    transaction: dict[str, Any] = {}
+    """What the door keeps of the client's transaction, to know the messages that belong to it. JSON."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -217,6 +223,8 @@ class Order(msgspec.Struct, frozen=True):
     """Who agreed before there was a request; `None` where nobody had to, or the order was held with its request."""
     sealed_key: bytes | None = None
     """A private key that was made for the client and waits for it, sealed; erased when it leaves or the order ends."""
+    confirm_seconds: int | None = None
+    transaction: dict[str, Any] = {}
     dossier: Dossier | None = None
     """Documents, agreement, votes and wishes for later; None for most."""
 

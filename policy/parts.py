@@ -21,6 +21,7 @@ from policy.revocation import Revocation
 from policy.sealing import Sealing
 from policy.service_keys import ServiceKeys
 from policy.store import Store
+from policy.transactions import Transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +44,5 @@ class Parts:
     revocation: Revocation
     renewal: Renewal
     publication: Publication
+    transactions: Transactions
     service_keys: ServiceKeys

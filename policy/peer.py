@@ -25,17 +25,19 @@ def serial_of(der: bytes) -> str:
         raise Unauthenticated("the client certificate cannot be read") from fault
 
 
-async def own(store: Store, der: bytes, now: datetime) -> StoredCertificate | None:
-    """The certificate when it is one of ours. Raises Forbidden unless it is valid now."""
-    found = await store.one(CERTIFICATE, serial_of(der))
+async def own(store: Store, claim: CertificateClaim, now: datetime) -> StoredCertificate | None:
+    """The certificate when it is one of ours. Raises Forbidden unless it is valid now, or on hold where that counts."""
+    found = await store.one(CERTIFICATE, serial_of(claim.certificate))
     # All its bytes count: a certificate of somebody else's may have a serial of ours.
-    if found is None or found[1] != der:
+    if found is None or found[1] != claim.certificate:
         return None
     serial = found[0].serial
     status = await store.one(CERTIFICATE_STATUS, serial)
-    if status is None or status.state is not CertificateState.VALID:
-        said = status.state.replace("_", " ") if status else "unknown"
-        raise Forbidden(f"the client certificate is {said}", certificate=serial)
+    allowed = (CertificateState.VALID, CertificateState.ON_HOLD) if claim.held else (CertificateState.VALID,)
+    if status is None or status.state not in allowed:
+        state = status.state if status else None
+        said = state.replace("_", " ") if state else "unknown"
+        raise Forbidden(f"the client certificate is {said}", certificate=serial, state=state)
     if status.not_after < now:
         raise Forbidden("the client certificate has expired", certificate=serial)
     return found[0]

@@ -174,6 +174,8 @@ class Placing:
             approved=next((ticket.id for ticket in tickets), None),
             dossier=dossier,
             sealed_key=new.sealed_key,
+            confirm_seconds=new.confirm_seconds,
+            transaction=new.transaction,
         )
 
     async def judged(
@@ -266,7 +268,7 @@ class Placing:
         stored = found[0]
         if stored.owner != principal.owner:
             raise Forbidden("the certificate named by replaces is not this account's")
-        if not set(stored.names) & set(identifiers):
+        if stored.names and not set(stored.names) & set(identifiers):
             raise Forbidden("the certificate named by replaces shares no name with this order")
         if await self._store.one(REPLACED, serial):
             raise AlreadyReplaced("the certificate named by replaces has a successor already")

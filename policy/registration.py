@@ -86,6 +86,7 @@ class RegistrationAuthority:
         self._store = parts.store
         self._catalogue = parts.catalogue
         self._clock = parts.clock
+        self.transactions = parts.transactions
 
     # ----------------------------------------------------------------- before anybody is known
 
@@ -135,12 +136,12 @@ class RegistrationAuthority:
         All claims must agree on one credential. Raises Unauthenticated (nothing or something wrong shown),
         Forbidden (proven, but revoked, suspended, expired, of another protocol or mount, or from a foreign address).
         """
-        limits = self._parts.limits
-        limits.take("failed_authentications_per_address", address, "failed authentications", count=False)
+        refusals = self._parts.refusals
         try:
+            refusals.check_locked_out(mount, claims, address)
             return await self._parts.authentication.authenticate(await self.mount(mount), claims, address)
         except (Unauthenticated, Forbidden) as problem:
-            await self._parts.refusals.authentication(mount, problem, address)
+            await refusals.authentication(mount, problem, address, claims)
             raise
 
     async def account(self, mount: str, account_id: str) -> Account:
@@ -293,6 +294,8 @@ class RegistrationAuthority:
         placing = self._parts.placing
         order = await placing.known(principal, new)
         if order is not None:
+            if new.once:
+                raise OrderConflict("the transaction is known already: begin a new one")
             await self._check_still_valid(order)
         else:
             # Judged once, on the to-be-signed certificate: it follows at once.
@@ -303,7 +306,7 @@ class RegistrationAuthority:
             except OrderConflict:
                 # The same reference came twice at the same moment: the other one made the order.
                 order = await placing.known(principal, new)
-                if order is None:
+                if order is None or new.once:
                     raise
         if order.status in (OrderStatus.INVALID, OrderStatus.CANCELLED):
             problem = order.problem

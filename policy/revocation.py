@@ -45,6 +45,8 @@ from policy.store import (
 CRL_JOB = "crl"
 BLOCKED_KEY_JOB = "blocked-key"
 CASCADE_JOB = "cascade"
+CONFIRM_JOB = "confirm"
+"""Looks whether a client accepted its certificate in time."""
 
 SUBSCRIBER_REASONS = (
     RevocationReason.UNSPECIFIED,
@@ -135,15 +137,16 @@ class Revocation:
         *,
         block: Sequence[BlockKind] = (),
         invalidity_date: datetime | None = None,
+        unit: Unit | None = None,
     ) -> None:
         """Revoke for good; with `block`, its names, domains or key are not certified again until that is lifted.
 
-        `invalidity_date` is since when its key is suspected (RFC 5280 section 5.3.2). Raises AlreadyRevoked,
-        BadRevocationReason.
+        `invalidity_date` is since when its key is suspected (RFC 5280 section 5.3.2); `unit` has guards that have to
+        hold as well. Raises AlreadyRevoked, BadRevocationReason.
         """
         now = self._clock()
         reason = reason or RevocationReason.UNSPECIFIED
-        unit = Unit()
+        unit = unit or Unit()
         self._ca.revoke(stored.issuer_id, int(stored.serial, 16), reason, now, unit)
         detail = {"reason": reason.value, "issuer": stored.issuer, "order": stored.order}
         unit.audit(AuditEvent(AuditTag.CERTIFICATE_REVOKED, now, actor, f"certificate:{stored.serial}", detail))
@@ -173,7 +176,7 @@ class Revocation:
                 continue
         return revoked
 
-    async def hold(self, stored: StoredCertificate, actor: str) -> None:
+    async def hold(self, stored: StoredCertificate, actor: str, unit: Unit | None = None) -> None:
         """Suspend: OCSP and CRL say certificateHold until it is released or revoked.
 
         Raises Forbidden for a product whose certificates cannot be suspended.
@@ -185,15 +188,15 @@ class Revocation:
                 f'certificates of product "{product.name}" cannot be suspended (Baseline Requirements 4.9.13): '
                 "revoke it, or leave it"
             )
-        unit = Unit()
+        unit = unit or Unit()
         self._ca.hold(stored.issuer_id, int(stored.serial, 16), now, unit)
         unit.audit(AuditEvent(AuditTag.CERTIFICATE_HELD, now, actor, f"certificate:{stored.serial}"))
         await self._commit(unit, stored)
 
-    async def release(self, stored: StoredCertificate, actor: str) -> None:
+    async def release(self, stored: StoredCertificate, actor: str, unit: Unit | None = None) -> None:
         """Reinstate a suspended certificate."""
         now = self._clock()
-        unit = Unit()
+        unit = unit or Unit()
         self._ca.release(stored.issuer_id, int(stored.serial, 16), now, unit)
         unit.audit(AuditEvent(AuditTag.CERTIFICATE_RELEASED, now, actor, f"certificate:{stored.serial}"))
         await self._commit(unit, stored)
@@ -223,6 +226,8 @@ class Revocation:
         try:
             await self._store.commit(unit)
         except Conflict as conflict:
+            if conflict.statement in ("reference_free", "spent_claim"):
+                raise OrderConflict("the transaction is known already: begin a new one") from conflict
             status = await self._store.one(CERTIFICATE_STATUS, stored.serial)
             if status is not None and status.state is CertificateState.REVOKED:
                 raise AlreadyRevoked("the certificate is revoked already") from conflict

@@ -15,7 +15,12 @@ import structlog
 from cryptography.x509 import load_der_x509_certificate
 
 from ca_core.authority import CertificateAuthority
-from ca_core.ceremony import CMC_SIGNER_PROFILE, OCSP_RESPONDER_PROFILE, SERVICE_TLS_PROFILE
+from ca_core.ceremony import (
+    CMC_SIGNER_PROFILE,
+    CMP_SIGNER_PROFILE,
+    OCSP_RESPONDER_PROFILE,
+    SERVICE_TLS_PROFILE,
+)
 from ca_core.clock import Clock
 from ca_core.issuance import Decision, IssuanceRequest
 from ca_core.keys import KeyNotFound, KeyStore, KeyUnusable, Signer
@@ -54,6 +59,7 @@ PROFILES: dict[str, CertificateProfile] = {
     "tls": SERVICE_TLS_PROFILE,
     "ocsp": OCSP_RESPONDER_PROFILE,
     "cmc": CMC_SIGNER_PROFILE,
+    "cmp": CMP_SIGNER_PROFILE,
 }
 
 

@@ -152,7 +152,7 @@ async def _furnish(house: House) -> None:
         "TLS server",
         "issuing",
         TLS_PROFILE,
-        ("acme", "est"),
+        ("acme", "est", "cmp"),
         names=NameRules(allowed=("dns:**", "ip:0.0.0.0/0", "ip:::/0"), denied=("dns:*.denied.test",)),
         validation=ValidationRules(trusted=("dns:*.certgate.test",)),
     )
@@ -163,7 +163,7 @@ async def _furnish(house: House) -> None:
         "Device",
         "issuing",
         DEVICE_PROFILE,
-        ("est",),
+        ("est", "cmp"),
         names=NameRules(allowed=("dns:*.certgate.test",), required=False, common_name=r"[\w .-]{1,64}"),
         validation=ValidationRules(trusted=("dns:*.certgate.test",)),
     )
@@ -174,7 +174,7 @@ async def _furnish(house: House) -> None:
         "With approval",
         "issuing",
         TLS_PROFILE,
-        ("acme", "est"),
+        ("acme", "est", "cmp"),
         approval=True,
         approval_over_acme=ApprovalMode.HOLD,
         validation=ValidationRules(trusted=("dns:*.certgate.test",)),

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 def client_commands(told: dict[str, Any], state: str) -> str:
     """Commands for an ordinary user: own directories, the CA in the environment, a name that needs no DNS."""
-    acme, est, rest = told["acme"], told["est"], told["rest"]
+    acme, est, cmp, rest = told["acme"], told["est"], told["cmp"], told["rest"]
     root = shlex.quote(told["root_ca"])
     host = urlsplit(told["base_url"]).hostname or "127.0.0.1"
     return f"""certgate is set up in {state}. Start it:
@@ -88,6 +88,13 @@ by REST (curl):
   python3 -c 'import json; print(json.dumps({{"csr": open("api.csr").read()}}))' | \\
   curl --cacert {root} -H "Authorization: Bearer {rest["access_key"]}" \\
     -H "Content-Type: application/json" --data @- {rest["url"]}/orders
+
+by CMP (openssl):
+
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out machine.key
+  openssl cmp -config "" -cmd ir -server {cmp["url"]} -ref {cmp["reference"]} -secret pass:{cmp["secret"]} \\
+    -recipient "/CN=CMP" -newkey machine.key -subject /CN=machine-1.certgate.test \\
+    -sans machine-1.certgate.test -certout machine.pem -cacertsout machine-ca.pem
 
 Why a certificate was issued: certgate order list, certgate order show ID. What is wrong, if anything: certgate doctor.
 The secrets above are kept in {state}/quickstart.json, and nowhere else in the clear."""

@@ -112,6 +112,12 @@ async def _client_lines(core: Core, one: Credential, secret: str | None) -> list
                 f"curl --cacert ROOT.pem --user {one.identifier}:{secret} --data-binary @REQUEST.b64"
                 f' -H "Content-Type: application/pkcs10" {server.mtls_url}/.well-known/est{label}/simpleenroll'
             )
+        elif one.type is CredentialType.CMP and one.method is AuthenticationMethod.SHARED_SECRET:
+            lines.append(
+                f"openssl cmp -cmd ir -server {server.status_url}/.well-known/cmp/p/{mount.label}"
+                f" -ref {one.identifier} -secret pass:{secret} -recipient /CN=CMP -newkey KEY -subject /CN=NAME"
+                " -certout CERT.pem"
+            )
     return lines
 
 

@@ -253,6 +253,9 @@ class LimitsSettings:
     failed_authentications_per_address: Rate = setting(
         Rate(300, 600), "Failed authentications from one client address."
     )
+    failed_authentications_per_reference: Rate = setting(
+        Rate(20, 600), "Failed MACs for one CMP reference, after which it is locked out for a while."
+    )
     new_accounts_per_address: Rate = setting(Rate(1000, 3600), "ACME accounts registered from one client address.")
     requests_per_credential: Rate = setting(
         Rate(60_000, 60), "Requests to the REST API with one credential; told in the RateLimit fields of each answer."

@@ -100,7 +100,7 @@ UPDATE orders SET status = ?2, reference = ?6, replaces = ?7, updated = ?9, expi
 WHERE id = ?1 AND version = ?11 - 1 AND owner = ?3 AND credential = ?4 AND mount = ?5 AND created = ?8;
 
 -- name: reference_free
--- One row when nothing answers to the reference; the same condition as order_by_reference.
+-- One row when nothing answers to the reference (the same condition as order_by_reference), and nothing spent it.
 SELECT 1 WHERE NOT EXISTS (
     SELECT 1 FROM orders
     WHERE mount = ?1 AND credential = ?2 AND reference = ?3
@@ -108,6 +108,8 @@ SELECT 1 WHERE NOT EXISTS (
             status NOT IN ('valid', 'invalid', 'cancelled') OR updated >= ?4 OR body ->> '$.sealed_key' IS NOT NULL
         )
         AND NOT (status = 'invalid' AND coalesce(body ->> '$.problem.kind', '') IN ('unavailable', 'internal'))
+) AND NOT EXISTS (
+    SELECT 1 FROM spent WHERE scope = ?1 || ' ' || ?2 AND value = ?3 AND expires > ?4 + 900
 );
 
 -- name: not_replaced
@@ -699,6 +701,9 @@ ON CONFLICT (kind, object) DO UPDATE SET
 -- name: job_done
 UPDATE jobs SET due = again, again = NULL, lease_until = NULL, attempts = 0
 WHERE kind = ?1 AND object = ?2 AND fence = ?3 AND lease_until IS NOT NULL;
+
+-- name: job_remove
+DELETE FROM jobs WHERE kind = ?1 AND object = ?2 AND lease_until IS NULL;
 
 -- name: job_forget
 DELETE FROM jobs WHERE kind = ?1 AND object = ?2 AND due IS NULL;

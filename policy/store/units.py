@@ -290,9 +290,12 @@ class Unit:
         """Write a signed checkpoint; one per tree size."""
         self.write("checkpoint_insert", checkpoint.size, _encode(checkpoint).decode())
 
-    def schedule(self, kind: str, of: str, due: datetime) -> None:
-        """Have a job done at `due`, or earlier when it is due earlier already."""
-        self.write("job_schedule", kind, of, epoch_seconds(due))
+    def schedule(self, kind: str, of: str, due: datetime | None) -> None:
+        """Have a job done at `due`, or earlier when it is due earlier already; with None no more, if nobody has it."""
+        if due is None:
+            self.write("job_remove", kind, of)
+        else:
+            self.write("job_schedule", kind, of, epoch_seconds(due))
 
     def schedule_if_blocked(self, kind: str, spki_sha256: str, due: datetime) -> None:
         """As schedule, but only when this key is blocked."""

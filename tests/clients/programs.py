@@ -39,7 +39,9 @@ PROGRAMS = (
     ),
     Program("unbound", ("unbound",), ("test_unbound.py",), service=True),
     Program("curl", ("curl",), ("test_curl_est.py", "../architecture/test_readme.py")),
-    Program("openssl", ("openssl",), ("test_openssl_status.py", "../architecture/test_readme.py")),
+    Program(
+        "openssl", ("openssl",), ("test_openssl_cmp.py", "test_openssl_status.py", "../architecture/test_readme.py")
+    ),
 )
 
 

@@ -86,6 +86,7 @@ def everything() -> Unit:
     unit.withdraw(values.DEMAND.object)
     unit.checkpoint(Checkpoint(1, b"r", (b"r",), NOW, "k", b"s"))
     unit.schedule("crl", "i1", NOW)
+    unit.schedule("crl", "i1", None)
     unit.schedule_if_blocked("blocked-key", "00", NOW)
     unit.job_done(Job("crl", "i1", NOW, 1, 1))
     unit.job_again(Job("crl", "i1", NOW, 1, 1), NOW)

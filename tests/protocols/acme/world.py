@@ -40,6 +40,7 @@ from policy.generating import Generating
 from policy.ids import CredentialId
 from policy.limits import Limit, Limits
 from policy.mount import Mount
+from policy.parts import Parts
 from policy.placing import Placing
 from policy.problems import ValidationIncorrectResponse
 from policy.product import ApprovalMode, NameRules, Product, ValidationRules
@@ -47,12 +48,13 @@ from policy.publication import Publication, PublicationSettings
 from policy.quotas import Quotas
 from policy.refusals import Refusals
 from policy.registering import Registering
-from policy.registration import Parts, RegistrationAuthority
+from policy.registration import RegistrationAuthority
 from policy.renewal import Renewal
 from policy.revocation import Revocation
 from policy.sealing import Sealing, Secret
 from policy.service_keys import ServiceKeys
 from policy.store import Unit
+from policy.transactions import Transactions
 from policy.validating import Validating, ValidationSettings
 from policy.validation import Attempt, Evidence
 from policy.validation.caa import CAASet
@@ -289,6 +291,8 @@ async def make_world(
     fulfilment = Fulfilment(store, catalogue, ca, authorizing, Quotas(limiter), clock)
     service_keys = ServiceKeys(store, ca, keystore, clock)
     placing = Placing(store, catalogue, ca, authorizing, limiter, clock)
+    refusals = Refusals(store, limiter, clock)
+    revocation = Revocation(store, ca, Blocking(store, catalogue, clock), clock)
     parts = Parts(
         store=store,
         catalogue=catalogue,
@@ -296,16 +300,17 @@ async def make_world(
         sealing=sealing,
         clock=clock,
         limits=limiter,
-        refusals=Refusals(store, limiter, clock),
+        refusals=refusals,
         authentication=Authentication(store, catalogue, sealing, clock),
         authorizing=authorizing,
         placing=placing,
         fulfilment=fulfilment,
         generating=Generating(store, placing, sealing, clock),
         registering=Registering(store, limiter, clock),
-        revocation=Revocation(store, ca, Blocking(store, catalogue, clock), clock),
+        revocation=revocation,
         renewal=Renewal(store, catalogue, clock),
         publication=Publication(store, ca, service_keys, clock, PublicationSettings()),
+        transactions=Transactions(store, ca, revocation, refusals, clock),
         service_keys=service_keys,
     )
     ra = RegistrationAuthority(parts)

@@ -1,0 +1,325 @@
+"""What each body does: requests for certificates, their confirmation, polling, revocation."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography import x509
+
+from ca_core.clock import Clock
+from ca_core.crmf import OLD_CERT_ID, CertRequest, CertTemplate, read_recorded, to_request
+from ca_core.csr import CertificationRequest, read_csr
+from ca_core.der import NULL, elements
+from ca_core.status import CertificateState, RevocationReason
+from policy.credential import Principal
+from policy.mount import Mount
+from policy.order import NewOrder, Order, OrderStatus
+from policy.problems import AlreadyReplaced, BadCSR, BadProofOfPossession, Forbidden, NotReady, Problem, kind_of
+from policy.registration import RegistrationAuthority
+from protocols.cmp import bodies, translate
+from protocols.cmp.bodies import Answer
+from protocols.cmp.message import CERT_PROFILE, CONFIRM_WAIT_TIME, IMPLICIT_CONFIRM, BodyType, PKIMessage
+from protocols.cmp.problems import PKIFailureInfo, PKIStatus, Refusal
+from protocols.cmp.protection import Kind, SignerFacts
+from protocols.cmp.settings import Additional, CMPSettings, MountOptions, Profile
+from protocols.cmp.translate import ANSWERS, P10CR_ID, Binding, Transaction
+from protocols.crmf import CertReqMsg, Possession, read_messages, verify_signature
+
+_F = PKIFailureInfo
+
+
+def _nonce() -> bytes:
+    return secrets.token_bytes(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One authenticated message: who speaks, how it is protected, when its transaction is forgotten, our next nonce."""
+
+    message: PKIMessage
+    principal: Principal
+    binding: Binding
+    signer: SignerFacts | None
+    until: datetime
+    nonce: bytes = field(default_factory=_nonce)
+
+    @property
+    def reference(self) -> str:
+        """What the transaction is called here; one without transactionID is called by our nonce."""
+        return (self.message.header.transaction_id or self.nonce).hex()
+
+    @property
+    def authority(self) -> bool:
+        """Whether a registration authority speaks."""
+        return translate.is_authority(self.principal, self.signer.purposes if self.signer is not None else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a body asks to be certified: the request, what CRMF says beside it, and its CertRequest if it was CRMF."""
+
+    request: CertificationRequest
+    crmf: CertRequest | None = None
+
+
+class Operations:
+    """The operations of one mount."""
+
+    def __init__(
+        self, ra: RegistrationAuthority, settings: CMPSettings, options: MountOptions, mount: Mount, clock: Clock
+    ) -> None:
+        self._ra = ra
+        self._settings = settings
+        self._options = options
+        self._mount = mount
+        self._clock = clock
+        self._handlers: Mapping[BodyType, Callable[[Exchange], Awaitable[Answer]]] = {
+            BodyType.IR: self._certify,
+            BodyType.CR: self._certify,
+            BodyType.P10CR: self._certify,
+            BodyType.KUR: self._certify,
+            BodyType.CERTCONF: self._confirm,
+            BodyType.POLLREQ: self._poll,
+            BodyType.RR: self._revoke,
+            BodyType.ERROR: self._give_up,
+        }
+
+    async def run(self, exchange: Exchange) -> Answer:
+        """Do what the body asks. Raises Refusal and what the registration authority raises."""
+        handler = self._handlers.get(exchange.message.body)
+        if handler is None:
+            raise Refusal(_F.badRequest, f"the body {exchange.message.body.name.lower()} is not served here")
+        return await handler(exchange)
+
+    # ----------------------------------------------------------------- ir, cr, p10cr, kur
+
+    async def _certify(self, exchange: Exchange) -> Answer:
+        message = exchange.message
+        wish = self._read_wish(exchange)
+        asked, _ = message.header.info_value(IMPLICIT_CONFIRM)
+        implicit = asked and self._options.implicit_confirm
+        transaction = translate.begin(message, exchange.binding, exchange.nonce, implicit=implicit)
+        new = translate.to_order(
+            wish.request,
+            transaction,
+            reference=exchange.reference,
+            product=self._product(message),
+            confirm_seconds=self._settings.confirm_wait_seconds,
+            template=wish.crmf.template if wish.crmf is not None else None,
+            replaces=exchange.principal.certificate if message.body is BodyType.KUR else None,
+        )
+        if message.body is BodyType.KUR:
+            order = await self._update(exchange, wish, new)
+        else:
+            order = await self._enroll(exchange, new)
+        return await self._issued(order, transaction, wish.request, exchange)
+
+    def _read_wish(self, exchange: Exchange) -> Wish:
+        """The request in the body, possession of its key proven."""
+        message = exchange.message
+        if message.body is BodyType.P10CR:
+            return Wish(read_csr(message.content))
+        found = read_messages(message.content)
+        if len(found) != 1:
+            raise Refusal(_F.badRequest, f"there are {len(found)} requests instead of one (RFC 9483 section 4.1.1)")
+        (one,) = found
+        if one.request.id != 0:
+            raise Refusal(_F.badRequest, f"certReqId is {one.request.id} instead of 0 (RFC 9483 section 4.1.1)")
+        return Wish(to_request(one.request, algorithm=self._possession(one, exchange)), one.request)
+
+    def _possession(self, message: CertReqMsg, exchange: Exchange) -> str:
+        """Check how possession is proven (RFC 9810 section 4.2.2); the signature's algorithm, if there is one."""
+        if message.request.template.key_wanted:
+            raise BadCSR("the certificate template has no public key")
+        if message.possession is Possession.SIGNATURE:
+            return verify_signature(message)
+        if message.possession is not Possession.RA_VERIFIED:
+            raise BadProofOfPossession("the request has no signature that proves possession of its key")
+        if not exchange.authority:
+            # Only who is trusted with it says so for others (RFC 9810 section 5.2.8.1).
+            raise Forbidden("raVerified counts only from a registration authority")
+        return ""
+
+    def _product(self, message: PKIMessage) -> str | None:
+        asked, value = message.header.info_value(CERT_PROFILE)
+        return bodies.first_text(value) if asked else None
+
+    async def _enroll(self, exchange: Exchange, new: NewOrder) -> Order:
+        principal = exchange.principal
+        if principal.renewal_only:
+            # RFC 9483 section 4.1.2: a further certificate on the strength of one that was enrolled here.
+            if self._options.additional is Additional.NEVER:
+                raise Forbidden("a certificate that was enrolled here renews itself only")
+            same = self._options.additional is Additional.SAME_NAMES
+            return await self._ra.renew(principal, new, same_names=same)
+        foreign = exchange.binding.kind is Kind.SIGNATURE and principal.certificate is None
+        if exchange.message.body is BodyType.CR and foreign and not exchange.authority:
+            raise Forbidden("cr is for those who have a certificate of this PKI; the first one is enrolled by ir")
+        return await self._ra.enroll(principal, new)
+
+    async def _update(self, exchange: Exchange, wish: Wish, new: NewOrder) -> Order:
+        """kur: the certificate that protects the message is the one to be updated (RFC 9483 section 4.1.3)."""
+        serial = exchange.principal.certificate
+        if exchange.signer is None:
+            raise Refusal(_F.wrongIntegrity, "kur is protected by the certificate that is to be updated, not by a MAC")
+        if serial is None or wish.crmf is None:
+            raise Forbidden("kur updates a certificate of this PKI, the one that protects the message")
+        for value in [value for oid, value in wish.crmf.controls if oid == OLD_CERT_ID]:
+            if bodies.read_old_cert_id(value) != (exchange.signer.issuer, exchange.signer.serial):
+                raise Refusal(_F.badCertId, "oldCertID is not the certificate that protects the message")
+        before = await self._ra.transactions.successor(serial)
+        if before is not None:
+            state = await self._ra.transactions.state(before.serial)
+            if state in (None, CertificateState.UNCONFIRMED):
+                raise Refusal(_F.badRequest, "an update of this certificate is under way already")
+            raise AlreadyReplaced("the certificate was updated already")
+        return await self._ra.renew(exchange.principal, new)
+
+    async def _issued(
+        self, order: Order, transaction: Transaction, request: CertificationRequest, exchange: Exchange
+    ) -> Answer:
+        """The certificate of an order, or that the client has to ask again for it."""
+        body = ANSWERS[transaction.body]
+        if order.status is not OrderStatus.VALID:
+            text = (
+                "the request waits for a person" if order.status is OrderStatus.HELD else "the request is being served"
+            )
+            return bodies.cert_rep(
+                body, transaction.cert_req_id, bodies.status_info(PKIStatus.WAITING, text), info=self._time(transaction)
+            )
+        certificate = await self._ra.certificate_of(order)
+        status = bodies.status_info(*translate.granted(request, certificate))
+        root: tuple[bytes, ...] = ()
+        if body is BodyType.IP and exchange.signer is None and self._options.ca_pubs:
+            # Only the shared secret vouches for new trust anchors (RFC 9810 section 5.3.4).
+            root = (await self._ra.ca_certificates(self._mount))[-1:]
+        return bodies.cert_rep(
+            body,
+            transaction.cert_req_id,
+            status,
+            certificate.der,
+            ca_pubs=root,
+            info=self._time(transaction),
+            chain=certificate.chain,
+        )
+
+    def _time(self, transaction: Transaction) -> tuple[bytes, ...]:
+        """implicitConfirm granted, or until when to confirm (RFC 9810 section 5.1.1.1 and 5.1.1.2)."""
+        if transaction.implicit:
+            return (bodies.info(IMPLICIT_CONFIRM, NULL),)
+        until = self._clock() + timedelta(seconds=self._settings.confirm_wait_seconds)
+        return (bodies.info(CONFIRM_WAIT_TIME, bodies.confirm_wait_time(until)),)
+
+    # ----------------------------------------------------------------- what goes on with a transaction
+
+    async def _known(self, exchange: Exchange) -> tuple[Order, Transaction]:
+        """The order that the message goes on with, and what its transaction is now. Raises Refusal."""
+        order = await self._ra.transactions.find(exchange.principal, exchange.reference)
+        if order is None:
+            raise Refusal(_F.badRequest, "there is no such transaction")
+        before = translate.read_transaction(order.transaction)
+        return order, translate.go_on(before, exchange.message, exchange.binding, exchange.nonce)
+
+    async def _confirm(self, exchange: Exchange) -> Answer:
+        """certConf (RFC 9810 section 5.3.18): the certificate is valid from now on, or revoked."""
+        order, transaction = await self._known(exchange)
+        if order.status is not OrderStatus.VALID:
+            raise Refusal(_F.badRequest, "there is no certificate yet that could be confirmed")
+        if await self._ra.transactions.state(order.serial) is not CertificateState.UNCONFIRMED:
+            raise Refusal(_F.certConfirmed, "the certificate was confirmed or revoked already")
+        statuses = bodies.read_cert_conf(exchange.message.content)
+        try:
+            if not statuses:
+                await self._ra.transactions.reject(exchange.principal, order, "the client rejected it")
+                return bodies.pki_conf()
+            lenient = self._options.profile is Profile.RFC9810
+            status = translate.one_status(statuses, transaction, strict=not lenient)
+            await self._check_hash(order, status, exchange.message.header.pvno)
+            if status.accepted:
+                await self._ra.transactions.confirm(exchange.principal, order)
+            else:
+                await self._ra.transactions.reject(exchange.principal, order, "the client rejected it")
+        except NotReady as problem:
+            raise Refusal(_F.certConfirmed, problem.detail) from problem
+        return bodies.pki_conf()
+
+    async def _check_hash(self, order: Order, status: bodies.CertStatus, pvno: int) -> None:
+        if status.hash_alg is not None and pvno == 2:
+            raise Refusal(_F.badCertId, "hashAlg needs version 3 of the protocol (RFC 9810 section 5.3.18)")
+        certificate = await self._ra.certificate_of(order)
+        if status.cert_hash != translate.certificate_hash(certificate.der, status.hash_alg):
+            raise Refusal(_F.badCertId, "certHash is not the hash of the certificate")
+
+    async def _poll(self, exchange: Exchange) -> Answer:
+        """pollReq (RFC 9810 section 5.3.22): pollRep while the order waits, then the answer to its request."""
+        order, transaction = await self._known(exchange)
+        ids = bodies.read_poll_req(exchange.message.content)
+        if len(ids) != 1 or ids[0] not in (transaction.cert_req_id, P10CR_ID) or transaction.delivered:
+            raise Refusal(_F.badRequest, "nothing of this kind is waiting in this transaction")
+        if order.status in (OrderStatus.INVALID, OrderStatus.CANCELLED):
+            problem = order.problem
+            raise kind_of(problem.kind)(problem.detail) if problem else Forbidden("the order was cancelled")
+        ready = order.status is OrderStatus.VALID
+        if ready:
+            transaction = translate.deliver(transaction)
+        order = await self._ra.transactions.remember(order, transaction.stored(), delivered=ready)
+        if not ready:
+            return bodies.poll_rep(ids[0], self._settings.check_after_seconds, "the request is not decided yet")
+        return await self._issued(order, transaction, read_recorded(order.csr or b""), exchange)
+
+    async def _give_up(self, exchange: Exchange) -> Answer:
+        """error from the client (RFC 9483 section 3.6.4): it does not want what it waits for."""
+        with contextlib.suppress(Refusal, NotReady):
+            order, _ = await self._known(exchange)
+            if await self._ra.transactions.state(order.serial) is CertificateState.UNCONFIRMED:
+                await self._ra.transactions.reject(exchange.principal, order, "the client answered with an error")
+        return bodies.pki_conf()
+
+    # ----------------------------------------------------------------- rr
+
+    async def _revoke(self, exchange: Exchange) -> Answer:
+        """rr (RFC 9483 section 4.2): revoke, suspend, or end a suspension."""
+        if exchange.signer is None:
+            raise Refusal(_F.wrongIntegrity, "rr is protected by a signature, not by a MAC (RFC 9483 section 4.2)")
+        details = bodies.read_rr(exchange.message.content)
+        template = details.template
+        if template.serial is None or template.issuer is None:
+            raise Refusal(_F.addInfoNotAvailable, "certDetails needs issuer and serialNumber (RFC 9483 section 4.2)")
+        found = await self._ra.transactions.certificate(template.serial)
+        if found is None or not _matches(template, found[1]):
+            raise Refusal(_F.badCertId, "the certificate that is to be revoked is not known")
+        stored = found[0]
+        if exchange.principal.certificate != stored.serial and not exchange.authority:
+            raise Forbidden("a certificate revokes itself only")
+        transactions, principal = self._ra.transactions, exchange.principal
+        await transactions.revoke(principal, stored, details.reason, exchange.reference, exchange.until)
+        return bodies.rev_rep(bodies.status_info(PKIStatus.ACCEPTED))
+
+
+def _matches(template: CertTemplate, der: bytes) -> bool:
+    """Whether everything that certDetails says is so in the certificate."""
+    certificate = x509.load_der_x509_certificate(der)
+    if template.issuer != certificate.issuer.public_bytes():
+        return False
+    if template.subject is not None and template.subject != certificate.subject.public_bytes():
+        return False
+    return template.spki is None or template.spki == _spki(certificate)
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    """subjectPublicKeyInfo: the seventh member of the to-be-signed certificate of version 3."""
+    return elements(certificate.tbs_certificate_bytes)[6]
+
+
+def asks_for_release(message: PKIMessage) -> bool:
+    """Whether an rr asks that a suspension ends, so that a certificate on hold may speak for itself."""
+    if message.body is not BodyType.RR:
+        return False
+    try:
+        return bodies.read_rr(message.content).reason is RevocationReason.REMOVE_FROM_CRL
+    except Problem:
+        return False
