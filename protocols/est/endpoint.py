@@ -51,6 +51,8 @@ class ESTEndpoint:
                 continue
             mounted = MountedEST(self._ra, self._settings, mount)
             routes += mounted.routes(f"{ROOT}/{mount.label}")
+            # strongSwan 5.9.8 has no option for a label: the path of its --url comes before the well-known part.
+            routes += mounted.routes(f"/{mount.label}{ROOT}")
             if mount.label == DEFAULT_LABEL:
                 routes += mounted.routes(ROOT)
         return tuple(routes)

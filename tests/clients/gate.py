@@ -132,6 +132,8 @@ class Gate:
             *("--set", f"validation.tlsalpn01_port={self.tlsalpn01_port}"),
             *("--set", f"validation.resolver=127.0.0.1:{self.dns_port}"),
             *("--set", "validation.allow_private_targets=true"),
+            # strongSwan sleeps for as long as it is told.
+            *("--set", "est.held_retry_after_seconds=1"),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from tests.clients.gate import Gate, names_of, run, serial_of
@@ -164,6 +166,47 @@ def test_big_body_is_413(curl: Curl) -> None:
     """Larger than any request (64 KiB): refused before it is decoded."""
     answer = curl.post("simpleenroll", b"A" * 200_000, *curl.user)
     assert answer.status == 413
+
+
+def test_the_server_makes_a_key(curl: Curl) -> None:
+    """serverkeygen (E20): two parts; openssl reads the key and compares it with the certificate."""
+    answer = curl.post("serverkeygen", curl.request("made-here.certgate.test"), *curl.user)
+    assert answer.status == 200, answer.body
+    assert "cache-control: no-store" in answer.head
+    parts = [part.partition(b"\r\n\r\n") for part in answer.body.split(b"\r\n--")[:2]]
+    assert [b"application/pkcs8" in head for head, _, _ in parts] == [True, False]
+    bodies = [base64.b64decode(body) for _, _, body in parts]
+    (curl.folder / "made.key").write_bytes(bodies[0])
+    said = run("openssl", "pkey", "-inform", "DER", "-in", "made.key", "-pubout", folder=curl.folder)
+    assert said.status == 0, said.text
+    (curl.folder / "made.pem").write_text(curl.printed(base64.b64encode(bodies[1])))
+    shown = run("openssl", "x509", "-in", "made.pem", "-noout", "-pubkey", folder=curl.folder)
+    assert shown.out == said.out
+
+
+def test_revocation_lists_and_renewal_information(curl: Curl) -> None:
+    """crls (RFC 8295) for openssl, renewal-info (E30) for scripts: to anybody."""
+    answer = curl("crls")
+    assert answer.status == 200
+    (curl.folder / "crls.p7").write_bytes(base64.b64decode(answer.body))
+    said = run("openssl", "pkcs7", "-inform", "DER", "-in", "crls.p7", "-print_certs", folder=curl.folder)
+    assert said.out.count("BEGIN X509 CRL") == 2, said.text
+    answer = curl.post("simpleenroll", curl.request("windowed.certgate.test"), *curl.user)
+    (certificate,) = pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.body))
+    key = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier or b""
+    serial = certificate.serial_number.to_bytes(20, "big")
+    certid = ".".join(base64.urlsafe_b64encode(one).rstrip(b"=").decode() for one in (key, serial))
+    answer = curl(f"renewal-info/{certid}")
+    assert answer.status == 200
+    assert set(json.loads(answer.body)["suggestedWindow"]) == {"start", "end"}
+
+
+def test_paths_are_taken_as_they_are_sent(curl: Curl) -> None:
+    """T20: neither dots nor escapes nor empty segments lead to an operation."""
+    for path in ("default/../cacerts", "default%2fcacerts", "/cacerts", "cacerts/", "%63acerts", "DEFAULT/cacerts"):
+        assert curl(path, "--path-as-is").status == 404, path
+    answer = curl("simpleenroll")
+    assert (answer.status, "allow: post" in answer.head) == (405, True)
 
 
 def test_unknown_label_and_operation_are_404(curl: Curl) -> None:
