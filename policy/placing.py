@@ -122,7 +122,8 @@ class Placing:
             # What is there may be renewed: whoever replaces a certificate is not counted (RFC 9773 section 5).
             self._take(principal, identifiers)
         product = await self.product(principal, new, identifiers)
-        await self._blocking.check(identifiers, new.request)
+        if judged:
+            await self._blocking.check(identifiers, new.request)
         case = Case(
             product=product,
             credential=principal.credential,

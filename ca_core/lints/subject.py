@@ -6,16 +6,16 @@ from cryptography import x509
 
 from ca_core import oids
 from ca_core.der import integer, object_identifier, sequence, tlv
-from ca_core.lints.common import Common, Extension, content, elements, key_type_of, read_common, read_extension
+from ca_core.lints.common import Common, Extension, content, elements, key_type_of, read_common
 from ca_core.names import Identifier, Subject, read_general_names, read_subject
 from ca_core.problems import BadCSR, RejectedIdentifier
 
 _VERSION, _UNIQUE_IDS, _EXTENSIONS = 0xA0, (0x81, 0x82), 0xA3  # context tags in TBSCertificate
 # Any BIT STRING makes a certificate that can be parsed (RFC 5280 section 4.1.1.3); this one never verifies.
 _NO_SIGNATURE = tlv(0x03, b"\x00certgate lint: not a signature")
-_ALT_NAME, _KEY_ID = object_identifier(oids.SUBJECT_ALT_NAME), object_identifier(oids.SUBJECT_KEY_IDENTIFIER)
-_OWN = (_ALT_NAME, _KEY_ID)
-_OID_OCTETS = len(_ALT_NAME)
+_OWN = {object_identifier(oid): oid for oid in (oids.SUBJECT_ALT_NAME, oids.SUBJECT_KEY_IDENTIFIER)}
+"""The extensions that differ from certificate to certificate, by the DER of their OIDs, which are of one length."""
+_OID_OCTETS = len(next(iter(_OWN)))
 
 
 class LintSubject:
@@ -36,7 +36,7 @@ class LintSubject:
             fields.insert(0, b"")
         _, _, algorithm, self.issuer_der, validity, self.subject_der, self.spki = fields[:7]
         self.times = elements(validity)
-        own: dict[bytes, Extension] = {}
+        own: dict[str, Extension] = {}
         self.common: Common = read_common(
             self.certificate.version.value + 1,
             algorithm,
@@ -48,8 +48,8 @@ class LintSubject:
         )
         self.issuer = self.common.issuer
         self.is_ca = self.common.is_ca
-        self.alternative = own.get(_ALT_NAME)
-        key_id = own.get(_KEY_ID)
+        self.alternative = own.get(oids.SUBJECT_ALT_NAME)
+        key_id = own.get(oids.SUBJECT_KEY_IDENTIFIER)
         self.subject_key_id = None if key_id is None else content(key_id.value)
         self.subject: Subject = ()
         self.subject_problem: str | None = None
@@ -76,19 +76,20 @@ class LintSubject:
         return self.issuer is None and self.subject_der == self.issuer_der
 
 
-def _extensions(field: bytes, own: dict[bytes, Extension]) -> tuple[bytes | Extension, ...]:
+def _extensions(field: bytes, own: dict[str, Extension]) -> tuple[bytes | Extension, ...]:
     """The extensions: as they are where all certificates of a profile have the same; else read into `own`."""
     if field[0] != _EXTENSIONS:
         return ()
     found: list[bytes | Extension] = []
     for item in elements(elements(field)[0]):
         start = 2 if item[1] < 0x80 else 2 + (item[1] & 0x7F)
-        oid = item[start : start + _OID_OCTETS]
-        if oid in _OWN:
-            extension = own[oid] = read_extension(item)
-            found.append(Extension(extension.oid, extension.critical, b""))
-        else:
+        oid = _OWN.get(item[start : start + _OID_OCTETS])
+        if oid is None:
             found.append(item)
+            continue
+        parts = elements(item)
+        own[oid] = Extension(oid, len(parts) == 3, content(parts[-1]))
+        found.append(Extension(oid, len(parts) == 3, b""))
     return tuple(found)
 
 
