@@ -99,7 +99,8 @@ class Organisations:
         current = await self._find(name, "organization:validate", actor)
         now = self._clock()
         if not now < until <= now + LONGEST:
-            raise Malformed(f"the data counts as right for {LONGEST.days} days at most, and until a time to come")
+            detail = f"the data counts as right for {LONGEST.days} days at most, and until a time to come"
+            raise Malformed(detail, pointer="/until")
         wanted = replace(current, validated_at=now, validated_until=until, validated_by=actor.name)
         return await self._save(current, wanted, version, AuditTag.ORGANISATION_VALIDATED, actor) or current
 

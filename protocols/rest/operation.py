@@ -127,6 +127,11 @@ class Call:
         if entity_tag(version) not in [one.strip() for one in wanted.split(",")]:
             raise PreconditionFailed("the object was changed since it was read: read it again, then decide")
 
+    def matched(self, version: int) -> int:
+        """The version of an object that is going to be changed, as `match` found it."""
+        self.match(version)
+        return version
+
     def choose(self, *types: str) -> str:
         """The media type of these that the client likes best; the first one when it does not say.
 

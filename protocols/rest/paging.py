@@ -7,15 +7,17 @@ import hashlib
 import hmac
 import io
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
 from protocols.rest.problems import FieldError, Invalid
 from protocols.rest.schema import Body, encode, plain
+
+T = TypeVar("T")
 
 MAX_LIMIT = 500
 DEFAULT_LIMIT = 50
@@ -40,6 +42,13 @@ class Page:
 
     items: tuple[Any, ...]
     after: str = ""
+
+
+def cut(found: Iterable[T], key: Callable[[T], str], view: Callable[[T], Any], after: str, limit: int) -> Page:
+    """A page of a list that is small enough to be read whole, by its key."""
+    ordered = sorted((one for one in found if key(one) > after), key=key)
+    page = ordered[:limit]
+    return Page(tuple(map(view, page)), key(page[-1]) if len(ordered) > limit else "")
 
 
 class Cursors:

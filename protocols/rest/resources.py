@@ -7,10 +7,14 @@ from protocols.rest import (
     bulks,
     certificate_changes,
     certificates,
+    groups,
     me,
     order_papers,
     order_progress,
     orders,
+    organizations,
+    roles,
+    users,
 )
 from protocols.rest.operation import Operation
 
@@ -20,6 +24,10 @@ OPERATIONS: tuple[Operation, ...] = (
     *order_papers.OPERATIONS,
     *order_progress.OPERATIONS,
     *certificates.OPERATIONS,
+    *users.OPERATIONS,
+    *groups.OPERATIONS,
+    *roles.OPERATIONS,
+    *organizations.OPERATIONS,
     *certificate_changes.OPERATIONS,
     *bulks.OPERATIONS,
     *blocks.OPERATIONS,

@@ -6,11 +6,12 @@ import difflib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import inspect
+from msgspec import UNSET, inspect
 
 from policy.problems import Malformed
 from protocols.rest.problems import FieldError, Invalid
@@ -68,6 +69,13 @@ def read_query(kind: type[T], query: str) -> T:
 def moment(at: datetime) -> str:
     """RFC 3339 in UTC, in whole seconds: "2026-11-23T12:00:00Z"."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def given(body: Body, names: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """The members of a body that were not left out, by their names or those that the model has for them."""
+    return {
+        names.get(name, name): value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET
+    }
 
 
 def plain(value: Any) -> Mapping[str, Any]:
