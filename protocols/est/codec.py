@@ -12,7 +12,7 @@ from policy.credential import CertificateClaim, PasswordClaim
 from policy.problems import Malformed, Unauthenticated, UnsupportedMedia
 from policy.registration import RenewalWindow
 from policy.sealing import Secret
-from protocols.cms.signed import certs_only, crls_only
+from protocols.cms.signed import SignedData, certs_only, crls_only, read_signed
 from protocols.est.settings import MountOptions
 from protocols.http import HTTPRequest, HTTPResponse
 from protocols.renewalinfo import write_window
@@ -20,6 +20,7 @@ from protocols.renewalinfo import write_window
 PKCS10 = "application/pkcs10"
 PKCS7 = "application/pkcs7-mime"
 CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
+CMC_RESPONSE = "application/pkcs7-mime; smime-type=CMC-response"
 CRLS_ONLY = "application/pkcs7-mime; smime-type=crls-only"
 CSRATTRS = "application/csrattrs"
 
@@ -85,11 +86,21 @@ def read_request(request: HTTPRequest, *, verify: bool = True) -> CertificationR
     Raises UnsupportedMedia, Malformed (the body is no base64) and what `read_csr` raises. A
     Content-Transfer-Encoding is not looked at, whatever it says (RFC 8951 section 3).
     """
+    _check_media(request, PKCS10, "4.2.1")
+    return read_csr(read_body(request.body), verify=verify)
+
+
+def read_cmc(request: HTTPRequest) -> SignedData:
+    """The signed message in the body (RFC 7030 section 4.3.1). Raises UnsupportedMedia, Malformed, TooLarge."""
+    _check_media(request, PKCS7, "4.3.1")
+    return read_signed(read_body(request.body))
+
+
+def _check_media(request: HTTPRequest, wanted: str, section: str) -> None:
     media = request.headers.get("content-type", "")
     # Clients add parameters (charset) and spell the type in capitals.
-    if media != PKCS10 and media.partition(";")[0].strip().lower() != PKCS10:
-        raise UnsupportedMedia(f'the content type "{media}" is not "{PKCS10}" (RFC 7030 section 4.2.1)')
-    return read_csr(read_body(request.body), verify=verify)
+    if media != wanted and media.partition(";")[0].strip().lower() != wanted:
+        raise UnsupportedMedia(f'the content type "{media}" is not "{wanted}" (RFC 7030 section {section})')
 
 
 def read_body(body: bytes) -> bytes:
@@ -143,6 +154,14 @@ def write_generated(private_key: Secret | bytes, certificate: bytes, options: Mo
         written.append(f"--{_BOUNDARY}\r\n{head}\r\n".encode() + cast(bytes, part.body).rstrip() + b"\r\n")
     body = b"".join(written) + f"--{_BOUNDARY}--\r\n".encode()
     return HTTPResponse(200, body, f"multipart/mixed; boundary={_BOUNDARY}", (("Cache-Control", "no-store"),))
+
+
+def write_cmc(
+    status: int, message: bytes, options: MountOptions, headers: tuple[tuple[str, str], ...] = ()
+) -> HTTPResponse:
+    """A CMC answer, whatever it says (RFC 7030 section 4.3.2)."""
+    answer = _write(message, CMC_RESPONSE, options, headers)
+    return HTTPResponse(status, answer.body, CMC_RESPONSE, answer.headers)
 
 
 def write_pending(seconds: int) -> HTTPResponse:

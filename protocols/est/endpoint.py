@@ -1,17 +1,20 @@
-"""The EST door: cacerts, simpleenroll, simplereenroll, csrattrs (RFC 7030, clarified by RFC 8951)."""
+"""The EST door: CA certificates and attributes, enrolment, renewal, keys, CMC (RFC 7030, clarified by RFC 8951)."""
 
 from __future__ import annotations
 
-from functools import partial
+import secrets
 
-from ca_core.csr import CertificationRequest
+from ca_core.clock import Clock
+from ca_core.csr import CertificationRequest, read_csr
 from policy.credential import CertificateClaim, Claim, PasswordClaim, Principal
 from policy.mount import Mount
 from policy.order import Order, OrderStatus
 from policy.problems import Forbidden, Problem, Unauthenticated
 from policy.registration import RegistrationAuthority
+from protocols.cmc import PKIData, Status, StatusInfo, write_pki_response
+from protocols.cms.signed import SignedData
 from protocols.endpoint import Services
-from protocols.est import codec, csrattrs, problems, translate
+from protocols.est import codec, csrattrs, fullcmc, problems, translate
 from protocols.est.demands import NOTHING, read_demands
 from protocols.est.demands import check as check_demands
 from protocols.est.keygen import protect, read_protection
@@ -39,6 +42,7 @@ class ESTEndpoint:
         assert isinstance(services.settings, ESTSettings)
         self._ra = services.ra
         self._settings = services.settings
+        self._clock = services.clock
 
     def routes(self, mounts: tuple[Mount, ...]) -> tuple[Route, ...]:
         """The operations of every EST mount: with its label and, for the one labelled "default", without.
@@ -49,7 +53,7 @@ class ESTEndpoint:
         for mount in mounts:
             if mount.protocol != "est":
                 continue
-            mounted = MountedEST(self._ra, self._settings, mount)
+            mounted = MountedEST(self._ra, self._settings, self._clock, mount)
             routes += mounted.routes(f"{ROOT}/{mount.label}")
             # strongSwan 5.9.8 has no option for a label: the path of its --url comes before the well-known part.
             routes += mounted.routes(f"/{mount.label}{ROOT}")
@@ -65,9 +69,10 @@ class ESTEndpoint:
 class MountedEST:
     """The operations at one mount, with its options read once."""
 
-    def __init__(self, ra: RegistrationAuthority, settings: ESTSettings, mount: Mount) -> None:
+    def __init__(self, ra: RegistrationAuthority, settings: ESTSettings, clock: Clock, mount: Mount) -> None:
         self._ra = ra
         self._settings = settings
+        self._clock = clock
         self._key = mount.key
         self._label = mount.label
         self._options = options = read_options(mount)
@@ -75,7 +80,6 @@ class MountedEST:
 
     def routes(self, root: str) -> tuple[Route, ...]:
         """The operations below a path."""
-        fullcmc = partial(self._not_offered, "fullcmc")
         return (
             Route(("GET",), f"{root}/cacerts", "cacerts", self.cacerts),
             Route(("GET",), f"{root}/csrattrs", "csrattrs", self.csrattrs),
@@ -84,7 +88,7 @@ class MountedEST:
             Route(("POST",), f"{root}/simpleenroll", "simpleenroll", self.simpleenroll),
             Route(("POST",), f"{root}/simplereenroll", "simplereenroll", self.simplereenroll),
             Route(("POST",), f"{root}/serverkeygen", "serverkeygen", self.serverkeygen),
-            Route(("POST",), f"{root}/fullcmc", "fullcmc", fullcmc),
+            Route(("POST",), f"{root}/fullcmc", "fullcmc", self.fullcmc),
         )
 
     # ------------------------------------------------------------- what everybody may read
@@ -183,8 +187,48 @@ class MountedEST:
         enveloped = await protect(key, protection, usable.key.certificate, usable.signer)
         return codec.write_generated(enveloped, certificate.der, self._options)
 
-    async def _not_offered(self, operation: str, request: HTTPRequest) -> HTTPResponse:
-        return problems.not_offered(operation)
+    async def fullcmc(self, request: HTTPRequest) -> HTTPResponse:
+        """Enrol or renew by a CMC message (RFC 7030 section 4.3): an answer in CMC, once there is a request to answer.
+
+        What cannot be read, and whoever is not authenticated, gets a text as everywhere: nothing is signed for them.
+        """
+        if not self._options.fullcmc:
+            return problems.not_offered("fullcmc")
+        secret = self._options.challenge_password is ChallengePassword.SECRET
+        principal = None if secret else await self._authenticate(request, None)
+        message = codec.read_cmc(request)
+        data = fullcmc.read_message(message)
+        if principal is None:
+            principal = await self._authenticate(request, read_shared_secret(read_csr(data.request)))
+        certificates: tuple[bytes, ...] = ()
+        headers: tuple[tuple[str, str], ...] = ()
+        try:
+            order = await self._serve(principal, message, data, request)
+            request.event["order"] = order.id
+            if order.status is OrderStatus.VALID:
+                found = await self._ra.certificate_of(order)
+                status, said, certificates = 200, StatusInfo(Status.SUCCESS), (found.der, *found.chain)
+            else:
+                seconds = translate.retry_seconds(order, self._settings)
+                status, said = 202, fullcmc.waiting(order.id, seconds, self._clock())
+                headers = (("Retry-After", str(seconds)),)
+        except Problem as problem:
+            request.event["problem"], request.event["detail"] = problem.kind, problem.detail
+            status, said = problems.STATUS[problem.kind], fullcmc.refused(problem)
+            headers = problems.retry_after(problem)
+        usable = await self._ra.service_key("cmc", await self._ra.mount(self._key))
+        content = write_pki_response(data, said, secrets.token_bytes(16))
+        signed = await fullcmc.sign(content, usable.signer, usable.key.certificate, certificates)
+        return codec.write_cmc(status, signed, self._options, headers)
+
+    async def _serve(self, principal: Principal, message: SignedData, data: PKIData, request: HTTPRequest) -> Order:
+        """The order of a CMC request, once its signatures were checked."""
+        csr = read_csr(data.request)
+        fullcmc.check_signer(message, csr, request.peer.certificate)
+        self._check_request(csr, principal, request)
+        if principal.renewal_only:
+            return await self._ra.renew(principal, translate.to_renewal(principal, self._label, csr))
+        return await self._ra.enroll(principal, translate.to_order(principal, self._label, csr))
 
     async def _admit(self, request: HTTPRequest, *, own_key: bool = True) -> tuple[Principal, CertificationRequest]:
         """Who asks, and the request, its proof of possession checked. The cheap check comes first.
@@ -198,11 +242,17 @@ class MountedEST:
         else:
             principal = await self._authenticate(request, None)
             csr = codec.read_request(request, verify=own_key)
+        self._check_request(csr, principal, request, own_key=own_key)
+        return principal, csr
+
+    def _check_request(
+        self, csr: CertificationRequest, principal: Principal, request: HTTPRequest, *, own_key: bool = True
+    ) -> None:
+        """The link to the connection, and what the operator's CSR attributes ask for."""
         if not principal.registration_authority:
             # An RA passes on what its client signed for another connection (RFC 7030 section 3.7).
-            check_linking(csr, request, options)
+            check_linking(csr, request, self._options)
         check_demands(self._demands, csr, own_key=own_key)
-        return principal, csr
 
     async def _authenticate(self, request: HTTPRequest, secret: str | None) -> Principal:
         """The credential behind everything that was shown, which has to be what the mount wants."""

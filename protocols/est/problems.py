@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from policy.problems import Problem
+from protocols.cmc import FailInfo
 from protocols.http import HTTPResponse
 
 STATUS = {
@@ -43,6 +44,24 @@ STATUS = {
 }
 """Every kind of problem and its status. tests/protocols/est/test_problems.py holds it complete."""
 
+FAIL_INFO = {
+    "malformed": FailInfo.BAD_REQUEST,
+    "too-large": FailInfo.BAD_REQUEST,
+    "unsupported-media": FailInfo.BAD_REQUEST,
+    "unauthenticated": FailInfo.BAD_IDENTITY,
+    "account-unknown": FailInfo.BAD_IDENTITY,
+    "bad-time": FailInfo.BAD_TIME,
+    "bad-proof-of-possession": FailInfo.POP_FAILED,
+    "bad-algorithm": FailInfo.BAD_ALG,
+    "unknown-certificate": FailInfo.BAD_CERT_ID,
+    "already-revoked": FailInfo.BAD_CERT_ID,
+    "rate-limited": FailInfo.TRY_LATER,
+    "unavailable": FailInfo.TRY_LATER,
+    "internal": FailInfo.INTERNAL_CA_ERROR,
+}
+FAIL_INFO |= {kind: FailInfo.BAD_REQUEST for kind in STATUS if kind not in FAIL_INFO}
+"""Every kind of problem and its CMCFailInfo in answers of fullcmc; what is not listed is a bad request."""
+
 TEXT = "text/plain; charset=utf-8"
 _RETRY_SECONDS = 30
 """Retry-After of 429 and 503 where the problem names none: no hammering, yet short for a booting device."""
@@ -51,13 +70,16 @@ _RETRY_SECONDS = 30
 def say(problem: Problem, realm: str) -> HTTPResponse:
     """A problem as plain text for the person who reads the device's log (RFC 8951 section 5)."""
     status = STATUS.get(problem.kind, 500)
-    headers: tuple[tuple[str, str], ...] = ()
-    if status == 401:
-        headers = (("WWW-Authenticate", challenge(realm)),)
-    elif problem.retry_after is not None or status in (429, 503):
-        headers = (("Retry-After", str(problem.retry_after or _RETRY_SECONDS)),)
+    headers = (("WWW-Authenticate", challenge(realm)),) if status == 401 else retry_after(problem)
     lines = [problem.detail, *(f"- {one.detail}" for one in problem.subproblems)]
     return HTTPResponse(status, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"), TEXT, headers)
+
+
+def retry_after(problem: Problem) -> tuple[tuple[str, str], ...]:
+    """The field that says when to come back, where there is something to say."""
+    if problem.retry_after is None and STATUS.get(problem.kind) not in (429, 503):
+        return ()
+    return (("Retry-After", str(problem.retry_after or _RETRY_SECONDS)),)
 
 
 def challenge(realm: str) -> str:
@@ -66,5 +88,5 @@ def challenge(realm: str) -> str:
 
 
 def not_offered(operation: str) -> HTTPResponse:
-    """501: an optional operation that this server does not have (RFC 7030 sections 4.3.1 and 4.4.1)."""
+    """501: an optional operation that this mount does not have (RFC 7030 sections 4.3.1 and 4.4.1)."""
     return HTTPResponse(501, f"{operation} is not offered by this server.\n".encode(), TEXT)

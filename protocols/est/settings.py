@@ -121,6 +121,8 @@ class MountOptions:
     reenroll: Reenroll = Reenroll.CERTIFICATE
     change_subject_name: ChangeSubjectName = ChangeSubjectName.REFUSE
     serverkeygen: KeyGeneration = KeyGeneration.PLAIN
+    fullcmc: bool = True
+    """Whether requests in full CMC are served (RFC 7030 section 4.3)."""
     base64_wrap: int = 0
     """Characters in a line of an answer: 0 (one line), 64 or 76."""
     content_transfer_encoding: bool = True
@@ -174,9 +176,9 @@ def _read(name: str, value: Any) -> Any:
         if isinstance(value, bool) or value not in _WRAPS:
             raise ValueError(f"base64_wrap = {value} is not one of 0, 64, 76")
         return value
-    if name == "content_transfer_encoding":
+    if name in ("content_transfer_encoding", "fullcmc"):
         if not isinstance(value, bool):
-            raise ValueError(f"content_transfer_encoding = {value} is neither true nor false")
+            raise ValueError(f"{name} = {value} is neither true nor false")
         return value
     return _read_csrattrs(value)
 
