@@ -12,9 +12,11 @@ from typing import Annotated
 
 from cryptography import x509
 from cryptography.hazmat import asn1
+from msgspec.structs import replace
 
-from ca_core import algorithms
+from ca_core import algorithms, oids
 from ca_core.csr import (
+    UNKNOWN_KEY,
     CertificationRequest,
     RequestFormat,
     Wanted,
@@ -22,13 +24,21 @@ from ca_core.csr import (
     read_public_key,
     read_wanted,
 )
-from ca_core.der import INTEGER, SEQUENCE, elements, read_tlv, sequence, tlv
+from ca_core.der import INTEGER, SEQUENCE, elements, integer, object_identifier, read_tlv, sequence, tlv
 from ca_core.names import Subject, read_subject
 from ca_core.problems import BadCSR, BadPublicKey, Malformed
 
 OLD_CERT_ID = "1.3.6.1.5.5.7.5.1.5"  # id-regCtrl-oldCertID, RFC 4211 section 6.5
 EMPTY_KEY = b"\x03\x01\x00"
 """A subjectPublicKey of no bits: "make one of this algorithm for me" (RFC 9810 section 4.2.1.4)."""
+
+
+_SET, _ATTRIBUTES = 0x31, 0xA0
+_CURVES = {"ec-p256": oids.CURVE_P256, "ec-p384": oids.CURVE_P384, "ec-p521": oids.CURVE_P521}
+# By the AlgorithmIdentifier of its public key; RSA says no size there.
+_KEY_TYPES = {
+    sequence(object_identifier(oids.EC_PUBLIC_KEY), object_identifier(curve)): name for name, curve in _CURVES.items()
+} | {sequence(object_identifier(oid)): name for name, oid in (("ed25519", oids.ED25519), ("ed448", oids.ED448))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +165,21 @@ def to_request(request: CertRequest, *, algorithm: str = "", spki: bytes | None 
         ca_requested=wanted.ca_requested,
         template=wanted.template,
     )
+
+
+def to_unsigned(request: CertRequest) -> CertificationRequest:
+    """What a CertRequest without a key asks for, as a PKCS #10 request that nobody has signed: for a key to be made.
+
+    Its key type is the one that the template names, if any. Raises BadCSR.
+    """
+    template = request.template
+    _subject(template)
+    algorithm = elements(template.spki)[0] if template.spki is not None else sequence()
+    asked = (sequence(object_identifier(oids.EXTENSION_REQUEST), tlv(_SET, template.extensions or sequence())),)
+    parts = integer(0), template.subject or b"", sequence(algorithm, EMPTY_KEY)
+    info = sequence(*parts, tlv(_ATTRIBUTES, b"".join(asked) if template.extensions is not None else b""))
+    read = read_csr(sequence(info, algorithm, EMPTY_KEY), verify=False)
+    return replace(read, key_type=_KEY_TYPES.get(algorithm, UNKNOWN_KEY))
 
 
 def _subject(template: CertTemplate) -> Subject:

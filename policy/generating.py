@@ -17,7 +17,7 @@ from policy.audit import AuditEvent, AuditTag
 from policy.credential import Principal
 from policy.order import NewOrder, Order, OrderStatus
 from policy.placing import Placing
-from policy.problems import BadPublicKey, OrderConflict
+from policy.problems import BadPublicKey, Forbidden, OrderConflict
 from policy.product import Product
 from policy.sealing import Sealing, Secret
 from policy.store import ORDER, Conflict, Store, Unit
@@ -56,6 +56,22 @@ class Generating:
             product=product.name,
             request=read_csr(made.request, verify=False),
             sealed_key=self._sealing.seal(Secret(made.private_key), _context(principal.credential.id, reference)),
+        )
+
+    async def make(self, principal: Principal, new: NewOrder) -> tuple[NewOrder, Secret]:
+        """The order with a key pair of its own, and the private key (PKCS #8, DER), which is kept nowhere.
+
+        Raises BadPublicKey as `prepare`, UnknownProduct, Forbidden where the order would wait for a person.
+        """
+        if new.request is None:
+            raise OrderConflict("making a key needs a certification request")
+        product = await self._placing.product(principal, new, new.request.names)
+        if product.approval:
+            raise Forbidden(f'orders of product "{product.name}" wait for a person: a key made now would be lost')
+        async with self._bench:
+            made = await asyncio.to_thread(generate, _key_type(product, new.request), new.request.der)
+        return replace(new, product=product.name, request=read_csr(made.request, verify=False)), Secret(
+            made.private_key
         )
 
     async def deliver(self, principal: Principal, order: Order) -> Secret:

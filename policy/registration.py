@@ -280,6 +280,11 @@ class RegistrationAuthority:
         async with self._parts.refusals.noted(principal):
             return await self._parts.generating.prepare(principal, new)
 
+    async def make_key(self, principal: Principal, new: NewOrder) -> tuple[NewOrder, Secret]:
+        """As `generate`, with the private key at once and kept nowhere. Raises Forbidden as well."""
+        async with self._parts.refusals.noted(principal):
+            return await self._parts.generating.make(principal, new)
+
     async def generated_key(self, principal: Principal, order: Order) -> Secret:
         """The private key (PKCS #8) that was made for a `valid` order, once. Raises OrderConflict."""
         return await self._parts.generating.deliver(principal, order)

@@ -16,14 +16,25 @@ from ca_core.der import sequence, tlv
 from ca_core.status import CertificateState
 from policy.credential import CertificateClaim, Claim, MACClaim, Principal
 from policy.mount import Mount
-from policy.problems import Forbidden, Malformed, OrderConflict, Problem, RateLimited, Unauthenticated, UnsupportedMedia
+from policy.problems import (
+    Forbidden,
+    Malformed,
+    OrderConflict,
+    Problem,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMedia,
+)
 from policy.registration import RegistrationAuthority
 from policy.sealing import Secret
-from protocols.cmp import bodies, problems
+from protocols.cmp import bodies, nested, problems
 from protocols.cmp.bodies import Answer, Opening
+from protocols.cmp.exchange import Exchange
 from protocols.cmp.header import FOLLOWING, VERSIONS, Frame, broken_rule
+from protocols.cmp.keygen import asks_for_key
 from protocols.cmp.message import DIRECTORY_NAME, BodyType, PKIMessage, read_message
-from protocols.cmp.operations import Exchange, Operations, asks_for_release
+from protocols.cmp.operations import Operations
 from protocols.cmp.problems import HeaderRefusal, PKIFailureInfo, PKIStatus, Refusal, fail_info, status_string
 from protocols.cmp.protection import (
     Kind,
@@ -35,6 +46,7 @@ from protocols.cmp.protection import (
     read_mac,
     signer_facts,
 )
+from protocols.cmp.revoking import asks_for_release
 from protocols.cmp.settings import CMPSettings, Profile, read_options
 from protocols.cmp.translate import ANSWERS, P10CR_ID, Binding
 from protocols.endpoint import Services
@@ -45,6 +57,8 @@ DEFAULT_LABEL = "default"
 MEDIA = "application/pkixcmp"
 MEDIA_TYPES = frozenset({MEDIA, "application/pkixcmp-poll"})
 MAX_BODY_BYTES = 256 * 1024
+MAX_BATCH_BYTES = 1024 * 1024
+"""The limit of a nested message, which holds up to twenty others."""
 MAX_REFERENCE_BYTES = 255
 OPERATIONS = (
     *("initialization", "certification", "keyupdate", "pkcs10", "revocation"),
@@ -101,7 +115,7 @@ class MountedCMP:
         """The one operation, at a path with and without an operation label; some clients end theirs with a slash."""
         paths = (root, f"{root}/", *(f"{root}/{label}" for label in OPERATIONS))
         return tuple(
-            Route(("POST",), path, "pkimessage", self.post, Transport.ANY, max_body_bytes=MAX_BODY_BYTES)
+            Route(("POST",), path, "pkimessage", self.post, Transport.ANY, max_body_bytes=MAX_BATCH_BYTES)
             for path in paths
         )
 
@@ -115,18 +129,55 @@ class MountedCMP:
         except Malformed as problem:
             request.event["problem"] = problem.kind
             return HTTPResponse(400, await self._protect(None, _error(problem), None), MEDIA)
+        if len(request.body) > MAX_BODY_BYTES and message.body is not BodyType.NESTED:
+            raise TooLarge(f"the message has {len(request.body)} bytes; the limit is {MAX_BODY_BYTES}")
         return HTTPResponse(200, await self._answer(message, request), MEDIA)
 
     async def _answer(self, message: PKIMessage, request: HTTPRequest) -> bytes:
         """The protected answer to a message, whatever is wrong with it."""
-        request.event["body"] = message.body.name.lower()
-        exchange = None
         try:
             exchange = await self._open(message, request)
-            answer = await self._run(exchange)
         except Problem as problem:
-            answer = self._refuse(message, problem, request, known=exchange is not None)
+            return await self._protect(message, self._refuse(message, problem, request, known=False), None)
+        return await self._reply(exchange, request)
+
+    async def _reply(self, exchange: Exchange, request: HTTPRequest) -> bytes:
+        """The protected answer to a message whose sender is known."""
+        message = exchange.message
+        request.event["body"] = message.body.name.lower()
+        try:
+            if message.body is BodyType.NESTED:
+                replies = await self._unwrap(exchange, request)
+                if len(replies) == 1:
+                    return replies[0]
+                answer = Answer(BodyType.NESTED, sequence(*replies))
+            else:
+                answer = await self._run(exchange)
+        except Problem as problem:
+            answer = self._refuse(message, problem, request, known=True)
         return await self._protect(message, answer, exchange)
+
+    async def _unwrap(self, exchange: Exchange, request: HTTPRequest) -> list[bytes]:
+        """The answers to the messages in a nested one (RFC 9483 section 5.2.2), each judged by its own protection.
+
+        Nothing is done before the protection of all of them was found good. Raises Refusal, Forbidden.
+        """
+        broken = broken_rule(exchange.message, self._frame())
+        if broken is not None:
+            raise broken
+        messages = nested.read_nested(exchange.message)
+        if exchange.signer is None:
+            raise Refusal(PKIFailureInfo.wrongIntegrity, "a nested message is protected by a signature, not by a MAC")
+        if not exchange.authority:
+            raise Forbidden("only a registration authority wraps the messages of others")
+        nested.check(exchange.message, messages)
+        try:
+            exchanges = [await self._open(message, request) for message in messages]
+        except Refusal as problem:
+            raise Refusal(PKIFailureInfo.badMessageCheck, f"a message inside: {problem.detail}") from problem
+        if len(messages) > 1:
+            await self._ra.transactions.spend(exchange.principal, exchange.reference, exchange.until)
+        return [await self._reply(one, request) for one in exchanges]
 
     async def _run(self, exchange: Exchange) -> Answer:
         """Run the body; a transaction that came to nothing is used up all the same."""
@@ -187,10 +238,13 @@ class MountedCMP:
         kid = message.header.sender_kid or b""
         reference = kid.decode("utf-8", "replace") if len(kid) <= MAX_REFERENCE_BYTES else ""
 
-        def verify(secret: Secret) -> MACProtector:
-            return check_mac(message, algorithm, secret)
+        # A key that is made for the client is encrypted under another key from the secret: once more a derivation.
+        wrapping = self._options.password_wrapping if asks_for_key(message) else None
 
-        return MACClaim(reference, verify, algorithm.slow)
+        def verify(secret: Secret) -> MACProtector:
+            return check_mac(message, algorithm, secret, wrapping)
+
+        return MACClaim(reference, verify, algorithm.slow or wrapping is not None)
 
     async def _authenticate(
         self, claim: Claim, message: PKIMessage, request: HTTPRequest, signer: SignerFacts | None

@@ -3,59 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-
-from cryptography import x509
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 
 from ca_core.clock import Clock
-from ca_core.crmf import OLD_CERT_ID, CertRequest, CertTemplate, read_recorded, to_request
+from ca_core.crmf import OLD_CERT_ID, CertRequest, read_recorded, to_request, to_unsigned
 from ca_core.csr import CertificationRequest, read_csr
-from ca_core.der import NULL, elements
-from ca_core.status import CertificateState, RevocationReason
-from policy.credential import Principal
+from ca_core.der import NULL
+from ca_core.status import CertificateState
 from policy.mount import Mount
 from policy.order import NewOrder, Order, OrderStatus
-from policy.problems import AlreadyReplaced, BadCSR, BadProofOfPossession, Forbidden, NotReady, Problem, kind_of
+from policy.problems import (
+    AlreadyReplaced,
+    BadCSR,
+    BadProofOfPossession,
+    Forbidden,
+    NotReady,
+    Unavailable,
+    UnknownProduct,
+    kind_of,
+)
+from policy.product import Product
 from policy.registration import RegistrationAuthority
-from protocols.cmp import bodies, translate
+from policy.sealing import Secret
+from protocols.cmp import bodies, general, keygen, revoking, translate
 from protocols.cmp.bodies import Answer
+from protocols.cmp.exchange import Exchange
 from protocols.cmp.message import CERT_PROFILE, CONFIRM_WAIT_TIME, IMPLICIT_CONFIRM, BodyType, PKIMessage
 from protocols.cmp.problems import PKIFailureInfo, PKIStatus, Refusal
-from protocols.cmp.protection import Kind, SignerFacts
+from protocols.cmp.protection import Kind, MACProtector
 from protocols.cmp.settings import Additional, CMPSettings, MountOptions, Profile
-from protocols.cmp.translate import ANSWERS, P10CR_ID, Binding, Transaction
+from protocols.cmp.translate import ANSWERS, P10CR_ID, Transaction
+from protocols.cms.recipients import RecipientInfo
 from protocols.crmf import CertReqMsg, Possession, read_messages, verify_signature
 
 _F = PKIFailureInfo
-
-
-def _nonce() -> bytes:
-    return secrets.token_bytes(16)
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One authenticated message: who speaks, how it is protected, when its transaction is forgotten, our next nonce."""
-
-    message: PKIMessage
-    principal: Principal
-    binding: Binding
-    signer: SignerFacts | None
-    until: datetime
-    nonce: bytes = field(default_factory=_nonce)
-
-    @property
-    def reference(self) -> str:
-        """What the transaction is called here; one without transactionID is called by our nonce."""
-        return (self.message.header.transaction_id or self.nonce).hex()
-
-    @property
-    def authority(self) -> bool:
-        """Whether a registration authority speaks."""
-        return translate.is_authority(self.principal, self.signer.purposes if self.signer is not None else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +48,7 @@ class Wish:
 
     request: CertificationRequest
     crmf: CertRequest | None = None
+    key_wanted: bool = False
 
 
 class Operations:
@@ -84,8 +69,9 @@ class Operations:
             BodyType.KUR: self._certify,
             BodyType.CERTCONF: self._confirm,
             BodyType.POLLREQ: self._poll,
-            BodyType.RR: self._revoke,
+            BodyType.RR: partial(revoking.revoke, ra),
             BodyType.ERROR: self._give_up,
+            BodyType.GENM: self._inform,
         }
 
     async def run(self, exchange: Exchange) -> Answer:
@@ -101,7 +87,8 @@ class Operations:
         message = exchange.message
         wish = self._read_wish(exchange)
         asked, _ = message.header.info_value(IMPLICIT_CONFIRM)
-        implicit = asked and self._options.implicit_confirm
+        # A key that got lost with its answer must not leave a valid certificate: the client says that it has it.
+        implicit = asked and self._options.implicit_confirm and not wish.key_wanted
         transaction = translate.begin(message, exchange.binding, exchange.nonce, implicit=implicit)
         new = translate.to_order(
             wish.request,
@@ -112,11 +99,34 @@ class Operations:
             template=wish.crmf.template if wish.crmf is not None else None,
             replaces=exchange.principal.certificate if message.body is BodyType.KUR else None,
         )
+        recipient, made = None, None
+        if wish.key_wanted:
+            recipient = self._recipient(exchange)
+            new, made = await self._ra.make_key(exchange.principal, new)
         if message.body is BodyType.KUR:
             order = await self._update(exchange, wish, new)
         else:
             order = await self._enroll(exchange, new)
+        if recipient is not None and made is not None:
+            if order.status is not OrderStatus.VALID:
+                raise Unavailable("the certificate cannot be signed at the moment; its key is lost, ask again")
+            return await self._issued(order, transaction, wish.request, exchange, await self._seal(made, recipient))
         return await self._issued(order, transaction, wish.request, exchange)
+
+    def _recipient(self, exchange: Exchange) -> RecipientInfo:
+        """For whom a key that is made is encrypted: by what protects the request (RFC 9483 section 4.1.6)."""
+        if exchange.signer is not None:
+            return keygen.for_certificate(exchange.message.extra_certs[0], exchange.signer.key_id)
+        protector = exchange.principal.protector
+        if not isinstance(protector, MACProtector) or protector.recipient is None:
+            raise Refusal(_F.badRequest, "a key that is made needs version 3 of the protocol")
+        return protector.recipient
+
+    async def _seal(self, made: Secret, recipient: RecipientInfo) -> bytes:
+        """The key as it travels: signed by the service as key generation authority, and encrypted."""
+        usable = await self._ra.service_key("cmp", self._mount)
+        package = keygen.package(made, usable.key.certificate, usable.signer.algorithm)
+        return keygen.encrypt(package.finish(await usable.signer.sign(package.to_sign())), recipient)
 
     def _read_wish(self, exchange: Exchange) -> Wish:
         """The request in the body, possession of its key proven."""
@@ -129,12 +139,22 @@ class Operations:
         (one,) = found
         if one.request.id != 0:
             raise Refusal(_F.badRequest, f"certReqId is {one.request.id} instead of 0 (RFC 9483 section 4.1.1)")
+        if one.request.template.key_wanted:
+            return self._keyless(one, message.header.pvno)
         return Wish(to_request(one.request, algorithm=self._possession(one, exchange)), one.request)
+
+    def _keyless(self, message: CertReqMsg, pvno: int) -> Wish:
+        """A request whose key is to be made here (RFC 9483 section 4.1.6)."""
+        if not self._options.key_generation:
+            raise BadCSR("the certificate template has no public key, and keys are not made here")
+        if pvno < 3:
+            raise Refusal(_F.badRequest, "a key that is made needs version 3 of the protocol (RFC 9810 section 7)")
+        if message.possession is not None:
+            raise BadProofOfPossession("there is no key yet whose possession could be proven")
+        return Wish(to_unsigned(message.request), message.request, key_wanted=True)
 
     def _possession(self, message: CertReqMsg, exchange: Exchange) -> str:
         """Check how possession is proven (RFC 9810 section 4.2.2); the signature's algorithm, if there is one."""
-        if message.request.template.key_wanted:
-            raise BadCSR("the certificate template has no public key")
         if message.possession is Possession.SIGNATURE:
             return verify_signature(message)
         if message.possession is not Possession.RA_VERIFIED:
@@ -180,7 +200,12 @@ class Operations:
         return await self._ra.renew(exchange.principal, new)
 
     async def _issued(
-        self, order: Order, transaction: Transaction, request: CertificationRequest, exchange: Exchange
+        self,
+        order: Order,
+        transaction: Transaction,
+        request: CertificationRequest,
+        exchange: Exchange,
+        private_key: bytes = b"",
     ) -> Answer:
         """The certificate of an order, or that the client has to ask again for it."""
         body = ANSWERS[transaction.body]
@@ -202,6 +227,7 @@ class Operations:
             transaction.cert_req_id,
             status,
             certificate.der,
+            private_key=private_key,
             ca_pubs=root,
             info=self._time(transaction),
             chain=certificate.chain,
@@ -279,47 +305,28 @@ class Operations:
                 await self._ra.transactions.reject(exchange.principal, order, "the client answered with an error")
         return bodies.pki_conf()
 
-    # ----------------------------------------------------------------- rr
+    # ----------------------------------------------------------------- genm
 
-    async def _revoke(self, exchange: Exchange) -> Answer:
-        """rr (RFC 9483 section 4.2): revoke, suspend, or end a suspension."""
-        if exchange.signer is None:
-            raise Refusal(_F.wrongIntegrity, "rr is protected by a signature, not by a MAC (RFC 9483 section 4.2)")
-        details = bodies.read_rr(exchange.message.content)
-        template = details.template
-        if template.serial is None or template.issuer is None:
-            raise Refusal(_F.addInfoNotAvailable, "certDetails needs issuer and serialNumber (RFC 9483 section 4.2)")
-        found = await self._ra.transactions.certificate(template.serial)
-        if found is None or not _matches(template, found[1]):
-            raise Refusal(_F.badCertId, "the certificate that is to be revoked is not known")
-        stored = found[0]
-        if exchange.principal.certificate != stored.serial and not exchange.authority:
-            raise Forbidden("a certificate revokes itself only")
-        transactions, principal = self._ra.transactions, exchange.principal
-        await transactions.revoke(principal, stored, details.reason, exchange.reference, exchange.until)
-        return bodies.rev_rep(bodies.status_info(PKIStatus.ACCEPTED))
+    async def _inform(self, exchange: Exchange) -> Answer:
+        """genm (RFC 9810 section 5.3.19): what the mount can tell, and which types it does not know."""
+        asked = general.read_genm(exchange.message.content)
+        known = general.Knowledge(
+            await self._ra.ca_certificates(self._mount),
+            await self._ra.crls(self._mount) if any(oid in general.NEED_CRLS for oid, _ in asked) else (),
+            await self._described(exchange),
+        )
+        told = general.answer(asked, known)
+        await self._ra.transactions.spend(exchange.principal, exchange.reference, exchange.until)
+        return told
 
-
-def _matches(template: CertTemplate, der: bytes) -> bool:
-    """Whether everything that certDetails says is so in the certificate."""
-    certificate = x509.load_der_x509_certificate(der)
-    if template.issuer != certificate.issuer.public_bytes():
-        return False
-    if template.subject is not None and template.subject != certificate.subject.public_bytes():
-        return False
-    return template.spki is None or template.spki == _spki(certificate)
-
-
-def _spki(certificate: x509.Certificate) -> bytes:
-    """subjectPublicKeyInfo: the seventh member of the to-be-signed certificate of version 3."""
-    return elements(certificate.tbs_certificate_bytes)[6]
-
-
-def asks_for_release(message: PKIMessage) -> bool:
-    """Whether an rr asks that a suspension ends, so that a certificate on hold may speak for itself."""
-    if message.body is not BodyType.RR:
-        return False
-    try:
-        return bodies.read_rr(message.content).reason is RevocationReason.REMOVE_FROM_CRL
-    except Problem:
-        return False
+    async def _described(self, exchange: Exchange) -> Product | None:
+        """The product that certProfile names, else the credential's first one that can be had here."""
+        wanted = self._product(exchange.message)
+        granted = exchange.principal.credential.products
+        found = [one for one in await self._ra.products(self._mount) if one.name in granted]
+        if wanted is None:
+            return min(found, key=lambda one: granted.index(one.name), default=None)
+        product = next((one for one in found if one.name == wanted), None)
+        if product is None:
+            raise UnknownProduct(f'the profile "{wanted}" cannot be had here')
+        return product

@@ -22,9 +22,11 @@ from ca_core import algorithms
 from ca_core.der import NULL, elements, object_identifier, sequence
 from policy.problems import BadAlgorithm, Unauthenticated
 from policy.sealing import Secret
+from protocols.cmp import keygen
 from protocols.cmp.message import PKIHeader, PKIMessage, whole
 from protocols.cmp.problems import PKIFailureInfo, Refusal
 from protocols.cmp.settings import CMPSettings
+from protocols.cms.recipients import PasswordWrap, Wrapped
 
 PBM = object_identifier("1.2.840.113533.7.66.13")  # RFC 9481 section 6.1.1
 PBMAC1 = object_identifier("1.2.840.113549.1.5.14")  # RFC 8018 appendix A.5
@@ -115,6 +117,8 @@ class MACProtector:
 
     algorithm: MACAlgorithm
     key: bytes
+    recipient: Wrapped | None = None
+    """For whom a key that is made for the client is encrypted: whoever has the secret."""
 
     def protect(self, data: bytes) -> bytes:
         """The MAC of these bytes."""
@@ -180,9 +184,15 @@ def _named(identifier: list[asn1.TLV], table: dict[bytes, str]) -> str:
     return table[oid]
 
 
-def check_mac(message: PKIMessage, algorithm: MACAlgorithm, secret: Secret) -> MACProtector:
-    """Check the MAC with a candidate secret. Raises Unauthenticated, after like work whatever is wrong."""
-    protector = MACProtector(algorithm, algorithm.derive(secret.reveal()))
+def check_mac(
+    message: PKIMessage, algorithm: MACAlgorithm, secret: Secret, wrapping: PasswordWrap | None = None
+) -> MACProtector:
+    """Check the MAC with a candidate secret. Raises Unauthenticated, after like work whatever is wrong.
+
+    With `wrapping`, the secret also wraps the content key for a key that is made for the client.
+    """
+    recipient = keygen.for_secret(secret, wrapping) if wrapping is not None else None
+    protector = MACProtector(algorithm, algorithm.derive(secret.reveal()), recipient)
     good = hmac.compare_digest(protector.protect(message.protected), message.protection or b"")
     if not good or message.header.sender_name is None:
         raise Unauthenticated("the MAC of the message is not valid")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Annotated, Any
 
 import msgspec
 
 from policy.mount import Mount
+from protocols.cms.recipients import PasswordWrap
 from protocols.endpoint import CredentialField
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -73,10 +74,18 @@ class MountOptions:
     additional: Additional = Additional.SAME_NAMES
     aliases: tuple[str, ...] = ()
     """Further paths, such as "/pkix"."""
+    key_generation: bool = True
+    """Whether keys are made for clients that ask for one (RFC 9483 section 4.1.6)."""
+    password_wrapping: PasswordWrap = PasswordWrap.AES_WRAP
+    """How a key made for a client with a shared secret is wrapped: by RFC 9481, or so that OpenSSL reads it."""
 
 
-_CHOICES: dict[str, type[StrEnum]] = {"profile": Profile, "additional": Additional}
-_FLAGS = ("implicit_confirm", "ca_pubs")
+_CHOICES: dict[str, type[Enum]] = {
+    "profile": Profile,
+    "additional": Additional,
+    "password_wrapping": PasswordWrap,
+}
+_FLAGS = ("implicit_confirm", "ca_pubs", "key_generation")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
 
 

@@ -178,9 +178,14 @@ def envelop(
     cipher: ContentCipher = algorithms.AES_256_CBC,
     *,
     content_type: str = oids.CMS_DATA,
+    key: bytes | None = None,
 ) -> bytes:
-    """A ContentInfo with the content encrypted under a fresh key, which each of the recipients can find."""
-    key, vector = secrets.token_bytes(cipher.key_bytes), secrets.token_bytes(cipher.block_bytes)
+    """A ContentInfo with the content encrypted under a fresh key, which each of the recipients can find.
+
+    `key` is one that was made, and wrapped for its recipient, before there was the content.
+    """
+    key = key or secrets.token_bytes(cipher.key_bytes)
+    vector = secrets.token_bytes(cipher.block_bytes)
     encrypted = sequence(
         object_identifier(content_type),
         cipher.identifier(vector),

@@ -103,6 +103,27 @@ class KeyTransport:
         )
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Wrapped:
+    """A recipient for whom the content key was wrapped already, by whoever had the password for a moment."""
+
+    key: bytes
+    info: bytes
+    message_version: int
+
+    @classmethod
+    def by(cls, recipient: RecipientInfo, key_bytes: int) -> Wrapped:
+        """A fresh content key of so many bytes, wrapped for a recipient."""
+        key = secrets.token_bytes(key_bytes)
+        return cls(key, recipient.wrap(key), recipient.message_version)
+
+    def wrap(self, content_key: bytes) -> bytes:
+        """The RecipientInfo that was made before. Raises ValueError for another key than its own."""
+        if content_key != self.key:
+            raise ValueError("another content key was wrapped for this recipient")
+        return self.info
+
+
 # dhSinglePass-stdDH-sha256kdf-scheme and its siblings (RFC 5753 section 7.1.4), by the size of the curve: the digest
 # and the wrapping key are as strong as the curve (RFC 5753 section 7.2).
 _AGREEMENTS: dict[int, tuple[str, hashes.HashAlgorithm, int]] = {

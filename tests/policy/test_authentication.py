@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,16 @@ import pytest
 
 from policy.account import AccountStatus
 from policy.audit import AuditTag
-from policy.credential import AccountClaim, AuthenticationMethod, CertificateClaim, OpenClaim, PasswordClaim
+from policy.credential import (
+    AccountClaim,
+    AuthenticationMethod,
+    CertificateClaim,
+    Claim,
+    MACClaim,
+    OpenClaim,
+    PasswordClaim,
+)
+from policy.mount import Mount
 from policy.order import NewOrder
 from policy.problems import AccountBindingRequired, Forbidden, OrderConflict, Problem, RateLimited, Unauthenticated
 from policy.registration import NewAccount
@@ -153,6 +163,51 @@ async def test_every_credential_is_refused_at_every_other_door(house: House) -> 
         await tried(house, AccountClaim(own), mount="acme/default")
     with pytest.raises(Problem):
         await tried(house, OpenClaim(), mount=EST)
+
+
+async def test_a_cmp_credential_is_refused_at_every_other_door(house: House) -> None:
+    """The row and the column of CMP in the matrix: its secret and its certificates elsewhere, those of others there."""
+    mount = Mount("cmp", "default", ("device", "tls"), "issuing")
+    await house.core.administration.apply_mount(mount, ACTOR)
+    made = await house.credential("cmp", "tls")
+    reference, secret = made.credential.identifier, Secret((made.secret or "").encode())
+    mac = MACClaim(reference, _checks(secret))
+    principal = await tried(house, mac, mount="cmp/default")
+    assert principal.protector is not None
+    order = await house.core.ra.enroll(principal, NewOrder(request=request("a.certgate.test")))
+    own = CertificateClaim((await house.core.ra.certificate_of(order)).der)
+    assert (await tried(house, own, mount="cmp/default")).renewal_only
+    mine: list[Claim] = [mac, own, PasswordClaim(reference, secret)]
+    for claim in mine:
+        for door in (EST, "acme/default"):
+            with pytest.raises(Problem):
+                await tried(house, claim, mount=door)
+    _, other = await password(house)
+    acme = await house.credential("acme", "tls")
+    theirs = await house.core.ra.enroll(await est(house), NewOrder(request=request("b.certgate.test")))
+    shown = CertificateClaim((await house.core.ra.certificate_of(theirs)).der)
+    foreign: list[Claim] = [
+        *(other, shown, binding(acme.credential.identifier), OpenClaim(), AccountClaim(await account(house))),
+        MACClaim(other.username, _checks(other.password)),
+        MACClaim(acme.credential.identifier, lambda _: _Mark()),
+    ]
+    for claim in foreign:
+        with pytest.raises(Problem):
+            await tried(house, claim, mount="cmp/default")
+
+
+class _Mark:
+    def protect(self, data: bytes) -> bytes:
+        return data
+
+
+def _checks(expected: Secret) -> Callable[[Secret], _Mark]:
+    def verify(secret: Secret) -> _Mark:
+        if secret.reveal() != expected.reveal():
+            raise Unauthenticated("wrong")
+        return _Mark()
+
+    return verify
 
 
 async def test_a_credential_keeps_to_its_mounts(house: House) -> None:

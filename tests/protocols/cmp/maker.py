@@ -120,6 +120,19 @@ def inner(der: bytes) -> bytes:
     return der[head:]
 
 
+def elements(content: bytes) -> list[bytes]:
+    """The elements that stand one after the other."""
+    found = []
+    while content:
+        size, head = content[1], 2
+        if size >= 0x80:
+            head += size & 0x7F
+            size = int.from_bytes(content[2:head], "big")
+        found.append(content[: head + size])
+        content = content[head + size :]
+    return found
+
+
 # --- keys and protection
 
 SIGNATURES: Mapping[str, tuple[bytes, Callable[[Key, bytes], bytes]]] = {
@@ -399,7 +412,7 @@ class Answer:
 
     @property
     def content(self) -> Any:
-        return self.message["body"][self.body if self.body != "pkiconf" else "pkiconf"]
+        return self.message["body"].getComponent()
 
     @property
     def header(self) -> Any:
@@ -472,11 +485,15 @@ class Answer:
         return self.body, self.fail
 
 
+_NAMES = {"gen": "genp"}
+"""How pyasn1-modules calls a body otherwise than RFC 9810 does."""
+
+
 def read_answer(response: HTTPResponse, asked: Message | None) -> Answer:
     """Decode an answer with pyasn1-modules, and verify its protection and what its header repeats."""
     assert isinstance(response.body, bytes)
     assert response.content_type == "application/pkixcmp"
-    message, rest = decoder.decode(response.body, asn1Spec=rfc4210.PKIMessage())
+    message, rest = decoder.decode(_without_private_key(response.body), asn1Spec=rfc4210.PKIMessage())
     assert not rest
     header_der, body_der = _two(response.body)
     protected = seq(header_der, body_der)
@@ -508,20 +525,28 @@ def read_answer(response: HTTPResponse, asked: Message | None) -> Answer:
             assert bytes(message["header"]["recipNonce"]) == asked.sender_nonce
         assert int(message["header"]["pvno"]) == min(max(asked.pvno, 2), 3)
     assert len(bytes(message["header"]["senderNonce"])) == 16
-    return Answer(response, response.body, message, message["body"].getName(), mac)
+    name_ = message["body"].getName()
+    return Answer(response, response.body, message, _NAMES.get(name_, name_), mac)
+
+
+def _without_private_key(der: bytes) -> bytes:
+    """The message as RFC 4210 knows it, which has no EnvelopedData for a private key: that one is taken out."""
+    header, body, *rest = elements(inner(der))
+    if body[0] not in (0xA1, 0xA3, 0xA8):
+        return der
+    *pubs, responses = elements(inner(inner(body)))
+    (response,) = elements(inner(responses))
+    fields = elements(inner(response))
+    if len(fields) < 3 or len(elements(inner(fields[2]))) < 2:
+        return der
+    fields[2] = seq(elements(inner(fields[2]))[0])
+    return seq(header, tlv(body[0], seq(*pubs, seq(seq(*fields)))), *rest)
 
 
 def _two(der: bytes) -> tuple[bytes, bytes]:
     """Header and body of a message, as they were sent."""
-    content, found = inner(der), []
-    for _ in range(2):
-        size, head = content[1], 2
-        if size >= 0x80:
-            head += size & 0x7F
-            size = int.from_bytes(content[2:head], "big")
-        found.append(content[: head + size])
-        content = content[head + size :]
-    return found[0], found[1]
+    header, body, *_ = elements(inner(der))
+    return header, body
 
 
 # --- the door

@@ -23,7 +23,7 @@ from tests.protocols.cmp.maker import (
     tlv,
 )
 
-SERVED = {"ir", "cr", "p10cr", "kur", "rr", "certConf", "pollReq", "error"}
+SERVED = {"ir", "cr", "p10cr", "kur", "rr", "certConf", "pollReq", "error", "genm", "nested"}
 
 
 @pytest.mark.parametrize("body", [one for one in BODIES if one not in SERVED])
