@@ -42,6 +42,8 @@ PROGRAMS = (
     Program(
         "openssl", ("openssl",), ("test_openssl_cmp.py", "test_openssl_status.py", "../architecture/test_readme.py")
     ),
+    Program("jq", ("jq",), ("test_rest_pipeline.py",)),
+    Program("openssl", ("openssl",), ("test_openssl_status.py", "../architecture/test_readme.py")),
 )
 
 
