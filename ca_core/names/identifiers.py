@@ -267,3 +267,15 @@ _READERS: dict[IdentifierType, Callable[[str, bool], str]] = {
     IdentifierType.UPN: _read_upn,
     IdentifierType.PERMANENT: _read_permanent,
 }
+
+
+def read_name(text: str) -> Identifier:
+    """A name as people write it: "www.example.org", "192.0.2.1", or with its type, "email:someone@example.org".
+
+    Raises RejectedIdentifier, UnsupportedIdentifier.
+    """
+    kind, divider, value = text.partition(":")
+    if divider and kind in list(IdentifierType):
+        return read_identifier(kind, value)
+    address = divider or text.replace(".", "").isdecimal()
+    return read_identifier("ip" if address else "dns", text)

@@ -113,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
     from gateway.cli import (
         account,
         audit,
+        bulk,
         ca,
         certificate,
         config,
@@ -136,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
     commands = tree.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (
         quickstart, serve, doctor, config, ca, product, mount, people, credential, account, domain, order, certificate,
-        audit, db, perspective,
+        bulk, audit, db, perspective,
     ):  # fmt: skip
         module.add(commands)
     return tree

@@ -1,4 +1,4 @@
-"""certgate cert: show, list, export, renew-now, revoke, hold, release."""
+"""certgate cert: show, list, export, renew, reissue, renew-now, revoke, hold, release, tag."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ca_core.status import RevocationReason
 from gateway.cli import OK, USAGE, Actions, CommandFailed, json_option, noun, verb
+from gateway.cli.order_steps import request_text, say
 from gateway.cli.output import print_facts, print_json, print_lines, print_table, when
 from gateway.cli.talk import Conversation, ask, conversation, pages
 
@@ -48,7 +49,15 @@ def _changes(actions: Actions) -> None:
     one = verb(actions, "revoke", revoke, "revoke a certificate for good")
     one.add_argument("serial")
     one.add_argument("--reason", default="unspecified", metavar="NAME", help=f"one of {allowed}")
+    one.add_argument(
+        "--block",
+        action="append",
+        choices=("identity", "domain", "key"),
+        help="keep its names, their domains or its key from being certified again; repeatable",
+    )
+    one.add_argument("--invalidity-date", metavar="TIME", help="since when its key is suspected")
     json_option(one)
+    _successors(actions)
     for name, run, reason, help in (
         ("hold", hold, RevocationReason.CERTIFICATE_HOLD, "suspend a certificate until it is released or revoked"),
         ("release", release, RevocationReason.REMOVE_FROM_CRL, "reinstate a suspended certificate"),
@@ -57,6 +66,54 @@ def _changes(actions: Actions) -> None:
         one.add_argument("serial")
         one.add_argument("--reason", choices=[reason.value], help="the only one there is; may be left out")
         json_option(one)
+
+
+def _successors(actions: Actions) -> None:
+    one = verb(actions, "renew", renew, "the same again: by the request that was kept, or by another one")
+    one.add_argument("serial")
+    one.add_argument("--csr", metavar="FILE", help="PEM or DER")
+    one.add_argument("--automatic-renewal", action="store_true", help="renew the new one when its window opens")
+    json_option(one)
+    one = verb(actions, "reissue", reissue, "the same with another key or other names")
+    one.add_argument("serial")
+    one.add_argument("--csr", metavar="FILE", help="PEM or DER")
+    one.add_argument("--name", action="append", metavar="NAME", help="left out, the same names; repeatable")
+    one.add_argument("--new-key", action="store_true", help="the key has to be another one")
+    one.add_argument("--revoke-previous", metavar="REASON", help="revoke this one when the new one is there")
+    json_option(one)
+    one = verb(actions, "tag", tag, "give a certificate these tags and no others")
+    one.add_argument("serial")
+    one.add_argument("tags", nargs="*", metavar="TAG")
+    json_option(one)
+
+
+def renew(options: argparse.Namespace) -> int:
+    """certgate cert renew"""
+    words = {"csr": request_text(options.csr), "automatic": options.automatic_renewal or None}
+    return say(options, ask(options, "cert.follow", serial=options.serial, **words))
+
+
+def reissue(options: argparse.Namespace) -> int:
+    """certgate cert reissue"""
+    if not (options.name or options.csr or options.new_key):
+        raise CommandFailed("say what is to be other: --name, --csr or --new-key", USAGE)
+    words = {
+        "csr": request_text(options.csr),
+        "names": options.name,
+        "new_key": options.new_key,
+        "retire": options.revoke_previous,
+    }
+    return say(options, ask(options, "cert.follow", serial=options.serial, **words))
+
+
+def tag(options: argparse.Namespace) -> int:
+    """certgate cert tag"""
+    found = ask(options, "cert.tag", serial=options.serial, tags=options.tags)
+    if options.json:
+        print_json(found)
+    else:
+        print(f"{found['serial']} has {', '.join(found['tags']) or 'no tags'} now")
+    return OK
 
 
 def show(options: argparse.Namespace) -> int:
@@ -132,7 +189,8 @@ def revoke(options: argparse.Namespace) -> int:
         known = ", ".join(reason for reason in RevocationReason if reason not in NO_REASON)
         raise CommandFailed(f'--reason "{options.reason}": a certificate is revoked for one of {known}', USAGE)
     with conversation(options) as talk:
-        return _say(options, talk, talk.ask("cert.revoke", serial=options.serial, reason=options.reason))
+        words = {"reason": options.reason, "block": options.block, "invalidity_date": options.invalidity_date}
+        return _say(options, talk, talk.ask("cert.revoke", serial=options.serial, **words))
 
 
 def hold(options: argparse.Namespace) -> int:

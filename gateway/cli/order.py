@@ -1,4 +1,4 @@
-"""certgate order: list, show, approve, reject, cancel."""
+"""certgate order: list, show, approve, reject, cancel; its steps are in `order_steps`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from gateway.cli import OK, Actions, json_option, noun, verb
+from gateway.cli.order_steps import add_steps
 from gateway.cli.output import print_array, print_facts, print_json, print_table, shown, when
 from gateway.cli.talk import ask, conversation, pages
 
@@ -27,6 +28,7 @@ def add(commands: Actions) -> None:
     one = verb(actions, "approve", approve, "issue an order that is held")
     one.add_argument("id")
     json_option(one)
+    add_steps(actions)
     for name, run, help in (
         ("reject", reject, "end an order that is held"),
         ("cancel", cancel, "withdraw an order that has not ended and is not being signed"),

@@ -26,13 +26,15 @@ def commands_of(core: Core) -> Mapping[str, Command]:
     from gateway.commands.certificates import COMMANDS as CERTIFICATES
     from gateway.commands.credentials import COMMANDS as CREDENTIALS
     from gateway.commands.domains import COMMANDS as DOMAINS
+    from gateway.commands.order_steps import COMMANDS as ORDER_STEPS
     from gateway.commands.orders import COMMANDS as ORDERS
     from gateway.commands.people import COMMANDS as PEOPLE
+    from gateway.commands.successors import COMMANDS as SUCCESSORS
     from gateway.commands.system import COMMANDS as SYSTEM
 
     functions = {
-        **ACCOUNTS, **AUDIT, **CATALOGUE, **CERTIFICATES, **CREDENTIALS, **DOMAINS, **ORDERS, **PEOPLE,
-        **SYSTEM,
+        **ACCOUNTS, **AUDIT, **CATALOGUE, **CERTIFICATES, **CREDENTIALS, **DOMAINS, **ORDERS, **ORDER_STEPS, **PEOPLE,
+        **SUCCESSORS, **SYSTEM,
     }  # fmt: skip
     return {name: partial(_acting(function), core) for name, function in functions.items()}
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ca_core.names import subject_text
 from ca_core.status import CertificateState, RevocationReason
-from gateway.commands.plain import event_value, moment, page_size, pem
+from gateway.commands.plain import event_value, moment, page_size, pem, read_moment
 from policy.access import NOBODY, Actor
+from policy.blocking import BlockKind
 from policy.inventory import ListedCertificate
 from policy.problems import BadRevocationReason, Malformed
 from policy.store import SERVICE, Demand
@@ -83,10 +84,30 @@ async def page(
     }
 
 
-async def revoke(core: Core, *, serial: str, actor: Actor, reason: str = "unspecified") -> dict[str, Any]:
-    """Revoke for good. Raises UnknownCertificate, AlreadyRevoked, BadRevocationReason."""
+async def revoke(
+    core: Core,
+    *,
+    serial: str,
+    actor: Actor,
+    reason: str = "unspecified",
+    block: list[str] | None = None,
+    invalidity_date: str | None = None,
+) -> dict[str, Any]:
+    """Revoke for good; `block` has kinds of blocks that keep it from being issued again.
+
+    Raises UnknownCertificate, AlreadyRevoked, BadRevocationReason, Malformed.
+    """
     one = await core.inventory.certificate(serial)
-    await core.supervision.revoke(one.stored.serial, _reason(reason), actor)
+    unknown = set(block or ()) - set(BlockKind)
+    if unknown:
+        raise Malformed(f"what can be blocked is {', '.join(BlockKind)}, not {', '.join(sorted(unknown))}")
+    await core.supervision.revoke(
+        one.stored.serial,
+        revocation_reason(reason),
+        actor,
+        block=tuple(map(BlockKind, block or ())),
+        invalidity_date=read_moment(invalidity_date),
+    )
     return await _now(core, one)
 
 
@@ -153,7 +174,8 @@ async def _now(core: Core, one: ListedCertificate) -> dict[str, Any]:
     return certificate_value(await core.inventory.certificate(one.stored.serial), core.clock())
 
 
-def _reason(name: str) -> RevocationReason:
+def revocation_reason(name: str) -> RevocationReason:
+    """The reason with this name. Raises BadRevocationReason."""
     try:
         return RevocationReason(name)
     except ValueError as fault:
@@ -165,7 +187,7 @@ def cascade_reason(name: str | None) -> RevocationReason | None:
     """The reason for which certificates are revoked along with their credential. Raises Malformed."""
     if name is None:
         return None
-    reason = _reason(name)
+    reason = revocation_reason(name)
     if reason in (RevocationReason.CERTIFICATE_HOLD, RevocationReason.REMOVE_FROM_CRL):
         raise Malformed(f'"{name}" does not revoke a certificate')
     return reason

@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from ca_core.csr import CertificationRequest, read_csr, read_pem_or_der
-from ca_core.names import Identifier, IdentifierType, read_identifier
+from ca_core.names import Identifier, read_name
 from policy.order import Order, OrderStatus
 from policy.problems import BadCSR, Malformed, Problem, RejectedIdentifier, UnsupportedIdentifier
 from policy.requirements import Requirement
@@ -143,13 +143,8 @@ def read_names(texts: Sequence[str], pointer: str = "/names") -> tuple[Identifie
     found: list[Identifier] = []
     wrong: list[FieldError] = []
     for place, text in enumerate(texts):
-        kind, divider, value = text.partition(":")
-        typed = divider and kind in list(IdentifierType)
         try:
-            if typed:
-                found.append(read_identifier(kind, value))
-            else:
-                found.append(read_identifier("ip" if divider else "dns", text))
+            found.append(read_name(text))
         except (RejectedIdentifier, UnsupportedIdentifier) as problem:
             wrong.append(FieldError(f"{pointer}/{place}", problem.kind, problem.detail))
     if wrong:

@@ -43,7 +43,6 @@ PROGRAMS = (
         "openssl", ("openssl",), ("test_openssl_cmp.py", "test_openssl_status.py", "../architecture/test_readme.py")
     ),
     Program("jq", ("jq",), ("test_rest_pipeline.py",)),
-    Program("openssl", ("openssl",), ("test_openssl_status.py", "../architecture/test_readme.py")),
 )
 
 
