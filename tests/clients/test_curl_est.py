@@ -77,7 +77,7 @@ def curl(gate: Gate, need: Callable[..., None], tmp_path: Path) -> Curl:
 
 
 def test_cacerts_needs_no_authentication(curl: Curl, gate: Gate) -> None:
-    """The issuing CA and the root as certs-only, to anybody (RFC 7030 section 4.1)."""
+    """E6: The issuing CA and the root as certs-only, to anybody (RFC 7030 section 4.1)."""
     answer = curl("cacerts")
     assert answer.status == 200
     assert "application/pkcs7-mime" in answer.head
@@ -96,7 +96,7 @@ def test_csrattrs(curl: Curl) -> None:
 
 
 def test_enrols_with_a_password_and_renews_with_the_certificate(curl: Curl, gate: Gate) -> None:
-    """simpleenroll by HTTP Basic (section 4.2.1), then simplereenroll by the certificate (section 4.2.2)."""
+    """E5, E18: simpleenroll by HTTP Basic (section 4.2.1), then simplereenroll by the certificate (section 4.2.2)."""
     name = "router-1.certgate.test"
     answer = curl.post("simpleenroll", curl.request(name), *curl.user)
     assert answer.status == 200, answer.body
@@ -124,7 +124,7 @@ def test_the_same_request_again_gets_the_same_certificate(curl: Curl) -> None:
 
 
 def test_renewal_with_a_revoked_certificate_is_refused(curl: Curl, gate: Gate) -> None:
-    """A certificate that was revoked proves nothing any more."""
+    """E11: A certificate that was revoked proves nothing any more."""
     name = "stolen.certgate.test"
     answer = curl.post("simpleenroll", curl.request(name), *curl.user)
     (certificate,) = pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.body))
@@ -137,7 +137,7 @@ def test_renewal_with_a_revoked_certificate_is_refused(curl: Curl, gate: Gate) -
 
 
 def test_wrong_password_is_401_with_a_challenge(curl: Curl) -> None:
-    """The client learns how to authenticate, and nothing about what was wrong (RFC 7030 section 3.2.3)."""
+    """E7, E12: The client learns how to authenticate, and nothing about what was wrong (RFC 7030 section 3.2.3)."""
     request = curl.request("router-2.certgate.test")
     name = curl.user[1].partition(":")[0]
     for user in ((), ("--user", f"{name}:wrong"), ("--user", "nobody:wrong")):
@@ -210,6 +210,6 @@ def test_paths_are_taken_as_they_are_sent(curl: Curl) -> None:
 
 
 def test_unknown_label_and_operation_are_404(curl: Curl) -> None:
-    """What is not there is not there, with or without a password."""
+    """E1: What is not there is not there, with or without a password."""
     assert curl("nothing-here/cacerts").status == 404
     assert curl("simplydisenroll", *curl.user).status == 404

@@ -76,7 +76,7 @@ def test_client_certificate_of_a_proxy() -> None:
 
 
 async def test_nobody_is_believed_by_default(start: Start, echo: EchoDoor) -> None:
-    """Forwarded fields of a client are just fields."""
+    """T25: Forwarded fields of a client are just fields."""
     gate = await start()
     reply = await gate.ask(FORWARDED)
     assert reply.field("X-Request-Id") != "from-the-proxy"
@@ -84,7 +84,7 @@ async def test_nobody_is_believed_by_default(start: Start, echo: EchoDoor) -> No
 
 
 async def test_trusted_proxy_is_believed(start: Start, echo: EchoDoor) -> None:
-    """Address, identifier, certificate and TLS of the connection that the proxy had."""
+    """T25: Address, identifier, certificate and TLS of the connection that the proxy had."""
     gate = await start(trusted_proxies=("127.0.0.0/8",), client_certificate_header=True)
     reply = await gate.ask(FORWARDED)
     assert reply.field("X-Request-Id") == "from-the-proxy"

@@ -41,14 +41,14 @@ PEM = (
     ids=["flat", "curl", "space", "libest", "crlf", "tabs", "der", "pem", "pem-crlf", "pem-new"],
 )
 def test_every_form_of_a_body_is_the_same_request(body: bytes) -> None:
-    """RFC 8951 section 3: base64 with any white space; beyond it DER and PEM, which some devices send."""
+    """E2: RFC 8951 section 3: base64 with any white space; beyond it DER and PEM, which some devices send."""
     assert codec.read_body(body) == CSR
     assert codec.read_request(post("simpleenroll", body)).der == CSR
 
 
 @pytest.mark.parametrize("value", ["base64", "binary", "8bit", "nonsense"])
 def test_content_transfer_encoding_of_a_request_means_nothing(value: str) -> None:
-    """RFC 8951 section 3: ignored whatever it says."""
+    """E2: RFC 8951 section 3: ignored whatever it says."""
     request = post("simpleenroll", FLAT, {"content-transfer-encoding": value})
     assert codec.read_request(request).der == CSR
 
@@ -71,14 +71,14 @@ def test_any_bytes_are_a_request_or_a_problem(body: bytes) -> None:
 
 @given(st.binary(min_size=1, max_size=300), st.integers(0, 400), st.sampled_from([b" ", b"\n", b"\r\n", b"\t"]))
 def test_white_space_changes_nothing(data: bytes, place: int, space: bytes) -> None:
-    """Wherever it stands (RFC 8951 section 3), in the base64 of any SEQUENCE."""
+    """E2: Wherever it stands (RFC 8951 section 3), in the base64 of any SEQUENCE."""
     text = b64encode(b"\x30" + data)
     assert codec.read_body(text[:place] + space + text[place:]) == b"\x30" + data
 
 
 @given(st.text())
 def test_any_authorization_is_a_claim_or_a_problem(field: str) -> None:
-    """No other exception, whatever comes; and never nothing."""
+    """E12: No other exception, whatever comes; and never nothing."""
     try:
         claim = codec.read_password(post("simpleenroll", b"", {"authorization": field}))
         assert isinstance(claim, PasswordClaim)
@@ -100,7 +100,7 @@ def test_user_name_and_password_come_back(user: str, password: str) -> None:
 
 @given(st.lists(st.binary(min_size=1, max_size=80), min_size=1, max_size=3), st.sampled_from([0, 64, 76]))
 def test_an_answer_is_read_by_our_own_reader(certificates: list[bytes], wrap: int) -> None:
-    """What is written can be read again, in lines or without."""
+    """E3: What is written can be read again, in lines or without."""
     options = MountOptions(base64_wrap=wrap)
     answer = codec.write_cacerts(tuple(certificates), get("cacerts"), options, 60)
     der = codec.read_body(text_of(answer).encode())
@@ -108,14 +108,14 @@ def test_an_answer_is_read_by_our_own_reader(certificates: list[bytes], wrap: in
 
 
 def test_the_certificate_of_an_answer_is_alone() -> None:
-    """RFC 7030 section 4.2.3, read by cryptography."""
+    """E5: RFC 7030 section 4.2.3, read by cryptography."""
     ra = SmallRA()
     (found,) = certificates_in(codec.write_certificate(ra.root, MountOptions()))
     assert found.serial_number == 1
 
 
 def test_a_waiting_order_is_told_in_words_and_seconds() -> None:
-    """RFC 7030 section 4.2.3: Retry-After; the text is for people."""
+    """E8: RFC 7030 section 4.2.3: Retry-After; the text is for people."""
     answer = codec.write_pending(60)
     assert answer.status == 202
     assert answer.headers == (("Retry-After", "60"),)

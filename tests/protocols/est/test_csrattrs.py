@@ -29,7 +29,7 @@ def oid(dotted: str) -> bytes:
 
 
 def test_the_example_of_rfc_8951_comes_back_unchanged() -> None:
-    """RFC 8951 section 4: challengePassword, a key on P-384, a MAC address, ecdsa-with-SHA384."""
+    """E23: RFC 8951 section 4: challengePassword, a key on P-384, a MAC address, ecdsa-with-SHA384."""
     read = csrattrs.read_csrattrs(EXAMPLE)
     assert read == (
         oids.CHALLENGE_PASSWORD,
@@ -41,7 +41,7 @@ def test_the_example_of_rfc_8951_comes_back_unchanged() -> None:
 
 
 def test_pyasn1_reads_what_a_product_wishes_for() -> None:
-    """Keys on two curves as one attribute, a subjectAltName, and the signature algorithms of both."""
+    """E25: Keys on two curves as one attribute, a subjectAltName, and the signature algorithms of both."""
     der = csrattrs.write_csrattrs(csrattrs.of_product(PRODUCT, linking=oids.CHALLENGE_PASSWORD))
     decoded, rest = decoder.decode(der)
     assert not rest
@@ -57,7 +57,7 @@ def test_pyasn1_reads_what_a_product_wishes_for() -> None:
 
 
 def test_rsa_is_wished_for_with_its_size() -> None:
-    """The size of the modulus as INTEGER."""
+    """E25: The size of the modulus as INTEGER."""
     profile = replace(PRODUCT.profile, key_types=("rsa-4096", "rsa-2048"))
     wishes = csrattrs.of_product(replace(PRODUCT, profile=profile), linking=None)
     (attribute,) = [one for one in wishes if isinstance(one, Attribute) and one.type == oids.RSA_ENCRYPTION]

@@ -58,7 +58,7 @@ def test_protocol_is_described() -> None:
 
 
 def test_every_mount_is_served_under_its_label_and_default_without_one(make_door: MakeDoor) -> None:
-    """RFC 7030 section 3.2.2: the label is optional; here it may be left out for "default"."""
+    """E1: RFC 7030 section 3.2.2: the label is optional; here it may be left out for "default"."""
     door = make_door("default", "factory")
     operations = {"cacerts", "csrattrs", "simpleenroll", "simplereenroll", "serverkeygen", "fullcmc"}
     operations |= {"crls", "renewal-info/{certid}"}
@@ -117,7 +117,7 @@ def test_only_the_exact_path_leads_anywhere(make_door: MakeDoor, path: str) -> N
 
 @pytest.mark.parametrize("label", ["cacerts", "simpleenroll", "crls", "renewal-info"])
 def test_the_name_of_an_operation_is_no_label(make_door: MakeDoor, label: str) -> None:
-    """RFC 7030 section 3.2.2: otherwise one path had two meanings."""
+    """E1, T20: RFC 7030 section 3.2.2: otherwise one path had two meanings."""
     with pytest.raises(ValueError, match="name of an EST operation"):
         make_door(label)
 
@@ -212,7 +212,7 @@ async def test_the_same_request_again_gives_the_same_certificate(door: Door) -> 
 
 
 async def test_other_key_names_label_or_client_is_another_order(make_door: MakeDoor) -> None:
-    """Nobody gets another request's certificate, nor another client's by sending that client's request."""
+    """E8, T23: Nobody gets another request's certificate, nor another client's by sending that client's request."""
     door = make_door("default", "factory")
     key = ec.generate_private_key(ec.SECP256R1())
     csr = make_csr(key=key)
@@ -226,7 +226,7 @@ async def test_other_key_names_label_or_client_is_another_order(make_door: MakeD
 
 @pytest.mark.parametrize(("status", "seconds"), [(OrderStatus.HELD, "60"), (OrderStatus.PROCESSING, "5")])
 async def test_an_order_that_is_not_decided_is_202(door: Door, status: OrderStatus, seconds: str) -> None:
-    """RFC 7030 section 4.2.3: 202 with Retry-After, and the certificate when the same request comes later."""
+    """E8: RFC 7030 section 4.2.3: 202 with Retry-After, and the certificate when the same request comes later."""
     key = ec.generate_private_key(ec.SECP256R1())
     door.ra.status = status
     answer = await door(enrol(make_csr(key=key)))
@@ -245,7 +245,7 @@ async def test_a_cancelled_order_is_refused(door: Door) -> None:
 
 @pytest.mark.parametrize(("wrap", "longest"), [(0, None), (64, 64), (76, 76)])
 async def test_lines_of_an_answer(make_door: MakeDoor, wrap: int, longest: int | None) -> None:
-    """RFC 8951 section 3 wants one line, which strongSwan 5.9.8 needs; other clients want MIME's lines."""
+    """E3: RFC 8951 section 3 wants one line, which strongSwan 5.9.8 needs; other clients want MIME's lines."""
     body = text_of(await make_door(base64_wrap=wrap)(enrol()))
     lines = body.split("\r\n")
     assert (len(lines) == 1) is (longest is None)
@@ -256,12 +256,12 @@ async def test_lines_of_an_answer(make_door: MakeDoor, wrap: int, longest: int |
 
 
 async def test_content_transfer_encoding_can_be_left_out(make_door: MakeDoor) -> None:
-    """RFC 8951 section 3 has dropped it."""
+    """E3: RFC 8951 section 3 has dropped it."""
     assert (await make_door(content_transfer_encoding=False)(enrol())).headers == ()
 
 
 async def test_the_head_fits_one_read_of_strongswan(door: Door) -> None:
-    """strongSwan 5.9.8 reads the head of an answer in one go of 1024 octets; the front adds some 300."""
+    """E3: strongSwan 5.9.8 reads the head of an answer in one go of 1024 octets; the front adds some 300."""
     answer = await door(enrol())
     head = f"Content-Type: {answer.content_type}\r\n" + "".join(f"{a}: {b}\r\n" for a, b in answer.headers)
     assert len(head) < 200
@@ -280,7 +280,7 @@ async def test_the_head_fits_one_read_of_strongswan(door: Door) -> None:
     ],
 )
 async def test_problems_of_the_service(door: Door, problem: Exception, status: int, retry: str | None) -> None:
-    """Status, text, and when to come back."""
+    """E7: Status, text, and when to come back."""
     door.ra.refuse = problem  # type: ignore[assignment]
     answer = await door(enrol())
     assert answer.status == status
@@ -288,7 +288,7 @@ async def test_problems_of_the_service(door: Door, problem: Exception, status: i
 
 
 async def test_several_mistakes_are_told_together(door: Door) -> None:
-    """A device's operator sees every name that was refused at once."""
+    """E7: A device's operator sees every name that was refused at once."""
     wrong = tuple(RejectedIdentifier(f'dns name "{one}" is not allowed') for one in ("a.test", "b.test"))
     door.ra.refuse = RejectedIdentifier("2 names are refused", subproblems=wrong)
     answer = await door(enrol())
@@ -301,7 +301,7 @@ async def test_several_mistakes_are_told_together(door: Door) -> None:
 
 
 async def test_a_forged_request_is_400(door: Door) -> None:
-    """RFC 7030 section 3.4: the signature of the request is verified."""
+    """E15: RFC 7030 section 3.4: the signature of the request is verified."""
     csr = bytearray(make_csr())
     csr[-1] ^= 1
     answer = await door(enrol(bytes(csr)))
@@ -310,7 +310,7 @@ async def test_a_forged_request_is_400(door: Door) -> None:
 
 
 async def test_another_media_type_is_415(door: Door) -> None:
-    """RFC 7030 section 4.2.1: application/pkcs10, with parameters and in any case."""
+    """E4: RFC 7030 section 4.2.1: application/pkcs10, with parameters and in any case."""
     body = b64encode(make_csr())
     for media, status in (
         ("application/pkcs10", 200),
@@ -326,14 +326,14 @@ async def test_another_media_type_is_415(door: Door) -> None:
 
 
 async def test_csrattrs_without_products_is_204(door: Door) -> None:
-    """RFC 7030 section 4.5.2: nothing wished for."""
+    """E23: RFC 7030 section 4.5.2: nothing wished for."""
     door.ra.products_here = ()
     answer = await door(get("csrattrs"))
     assert (answer.status, answer.body) == (204, b"")
 
 
 async def test_csrattrs_may_be_the_operators_own(make_door: MakeDoor) -> None:
-    """What the mount says is sent as it is: here the example of RFC 8951 section 4."""
+    """E23: What the mount says is sent as it is: here the example of RFC 8951 section 4."""
     text = (VECTORS / "rfc8951-csrattrs.b64").read_text().strip()
     answer = await make_door(csrattrs=text)(get("csrattrs"))
     assert answer.status == 200
@@ -342,7 +342,7 @@ async def test_csrattrs_may_be_the_operators_own(make_door: MakeDoor) -> None:
 
 
 def test_routes_have_the_methods_of_the_standard(door: Door) -> None:
-    """RFC 7030 section 3.2.2: GET for what is read, POST for what enrols; over TLS only."""
+    """E1: RFC 7030 section 3.2.2: GET for what is read, POST for what enrols; over TLS only."""
     routes: dict[str, Route] = door.routes
     assert {route.name for route in routes.values() if route.methods == ("GET",)} == {
         *("cacerts", "csrattrs"),

@@ -46,7 +46,7 @@ async def first_certificate(door: Door, key: ec.EllipticCurvePrivateKey | None =
 
 
 async def test_nothing_shown_is_401_with_a_challenge(door: Door) -> None:
-    """RFC 7617 section 2.1: Basic, UTF-8; before the body is looked at."""
+    """E7, E12: RFC 7617 section 2.1: Basic, UTF-8; before the body is looked at."""
     answer = await door(post("simpleenroll", b"no request at all"))
     assert answer.status == 401
     assert dict(answer.headers)["WWW-Authenticate"] == 'Basic realm="EST", charset="UTF-8"'
@@ -69,7 +69,7 @@ async def test_authorization_that_cannot_be_read_is_401(door: Door, field: str) 
 
 
 async def test_names_and_passwords_are_utf_8(door: Door) -> None:
-    """RFC 7617 section 2.1; the scheme's name in any case, a colon in the password, an empty user name."""
+    """E12: RFC 7617 section 2.1; the scheme's name in any case, a colon in the password, an empty user name."""
     for name, password in (("Zoë", "straße:7"), ("", "secret")):
         door.ra.passwords = {name: password}
         field = basic(name, password)["authorization"].replace("Basic", "bAsIc")
@@ -78,7 +78,7 @@ async def test_names_and_passwords_are_utf_8(door: Door) -> None:
 
 
 async def test_password_and_certificate_go_to_one_judgement(door: Door) -> None:
-    """Both count as claims, and have to agree: no mixing of two owners."""
+    """T15: Both count as claims, and have to agree: no mixing of two owners."""
     certificate = await first_certificate(door)
     assert (await door(enrol(certificate=certificate))).status == 200
     assert [type(claim) for claim in door.ra.claims] == [PasswordClaim, CertificateClaim]
@@ -104,7 +104,7 @@ async def test_password_and_certificate_go_to_one_judgement(door: Door) -> None:
 async def test_what_a_mount_wants_to_be_shown(
     make_door: MakeDoor, wanted: str, with_password: bool, with_certificate: bool, status: int
 ) -> None:
-    """RFC 7030 section 3.2.3: HTTP authentication may be wanted beside the certificate."""
+    """E12, T15: RFC 7030 section 3.2.3: HTTP authentication may be wanted beside the certificate."""
     door = make_door(authentication=wanted)
     maker = door.ra.sign(name_of("From the maker"), door.ra.key.public_key(), 50)
     door.ra.owners[maker] = ("device", "")
@@ -126,7 +126,7 @@ def linked(binding: dict[ChannelBinding, bytes]) -> bytes:
 
 
 async def test_the_right_channel_binding_is_accepted(make_door: MakeDoor) -> None:
-    """RFC 7030 section 3.5 (tls-unique), RFC 9266 (exporter)."""
+    """E16: RFC 7030 section 3.5 (tls-unique), RFC 9266 (exporter)."""
     for door in (make_door(), make_door(pop="require")):
         one = enrol(linked(TLS_UNIQUE), tls_version="TLSv1.2", bindings=TLS_UNIQUE)
         assert (await door(one)).status == 200
@@ -136,7 +136,7 @@ async def test_the_right_channel_binding_is_accepted(make_door: MakeDoor) -> Non
 
 @pytest.mark.parametrize("password", [b"", b"secret", b64encode(b"another connection")])
 async def test_a_wrong_channel_binding_is_never_passed_over(door: Door, password: bytes) -> None:
-    """RFC 7030 section 3.5: also where it is not required."""
+    """E16, T16: RFC 7030 section 3.5: also where it is not required."""
     answer = await door(enrol(make_csr(password=password), tls_version="TLSv1.2", bindings=TLS_UNIQUE))
     assert answer.status == 400
     assert "challengePassword" in text_of(answer)
@@ -145,7 +145,7 @@ async def test_a_wrong_channel_binding_is_never_passed_over(door: Door, password
 
 @pytest.mark.parametrize("version", ["TLSv1.3", "TLSv1.2", None])
 async def test_without_a_binding_to_compare_it_is_refused(door: Door, version: str) -> None:
-    """TLS 1.3 without exporter, a proxy that ends TLS: what cannot be compared counts as wrong."""
+    """E16, T16: TLS 1.3 without exporter, a proxy that ends TLS: what cannot be compared counts as wrong."""
     bindings = TLS_UNIQUE if version == "TLSv1.3" else {}
     answer = await door(enrol(linked(TLS_UNIQUE), tls_version=version, bindings=bindings))
     assert answer.status == 400
@@ -153,7 +153,7 @@ async def test_without_a_binding_to_compare_it_is_refused(door: Door, version: s
 
 
 async def test_a_mount_may_require_the_link(make_door: MakeDoor) -> None:
-    """RFC 7030 section 3.5: no challengePassword, no certificate."""
+    """E16: RFC 7030 section 3.5: no challengePassword, no certificate."""
     answer = await make_door(pop="require")(enrol(tls_version="TLSv1.2", bindings=TLS_UNIQUE))
     assert answer.status == 400
     assert "needs a challengePassword" in text_of(answer)
@@ -204,7 +204,7 @@ async def test_challenges_of_rfc_7894_are_honoured_or_refused(make_door: MakeDoo
 
 
 async def test_the_password_of_the_request_may_be_the_credentials_secret(make_door: MakeDoor) -> None:
-    """For estates that come from SCEP: the secret of whom Basic names, or of the user without a name."""
+    """E16: For estates that come from SCEP: the secret of whom Basic names, or of the user without a name."""
     door = make_door(challenge_password="secret")
     door.ra.passwords = {"": "shared"}
     body = b64encode(make_csr(password=b"shared"))
@@ -222,7 +222,7 @@ async def test_the_password_of_the_request_may_be_the_credentials_secret(make_do
 
 
 async def test_the_certificate_that_is_shown_is_renewed(door: Door) -> None:
-    """RFC 7030 section 4.2.2: the TLS client certificate is renewed; an answer that got lost comes again."""
+    """E18, E19: RFC 7030 section 4.2.2: the TLS client certificate is renewed; an answer that got lost comes again."""
     key = ec.generate_private_key(ec.SECP256R1())
     old = await first_certificate(door, key)
     answers: list[HTTPResponse] = []
@@ -240,7 +240,7 @@ async def test_the_certificate_that_is_shown_is_renewed(door: Door) -> None:
 
 
 async def test_a_password_does_not_renew(make_door: MakeDoor) -> None:
-    """There is no certificate to renew; a mount may have such a request judged like an enrolment."""
+    """E19: There is no certificate to renew; a mount may have such a request judged like an enrolment."""
     request = post("simplereenroll", b64encode(make_csr()), CLIENT)
     answer = await make_door()(request)
     assert answer.status == 403
@@ -251,7 +251,7 @@ async def test_a_password_does_not_renew(make_door: MakeDoor) -> None:
 
 
 async def test_the_certificate_of_a_maker_does_not_renew(make_door: MakeDoor) -> None:
-    """A device's IDevID enrols; only a certificate of this server is renewed, whatever the mount allows."""
+    """E19, T17: A device's IDevID enrols; only a certificate of this server is renewed, whatever the mount allows."""
     for options in ({}, {"reenroll": "credential"}):
         door = make_door(**options)
         maker = door.ra.sign(name_of("From the maker"), door.ra.key.public_key(), 50)

@@ -31,7 +31,7 @@ from tests.protocols.est.small import (
 
 
 async def test_a_certificate_is_issued_and_verified_by_openssl(gate: Gate, tmp_path: Path) -> None:
-    """What simpleenroll issues is verified up to the root that cacerts gives."""
+    """E5, E6: What simpleenroll issues is verified up to the root that cacerts gives."""
     answer = await gate.enrol(await gate.credential())
     assert answer.status == 200, answer.body
     (certificate,) = certificates_in(answer)
@@ -51,7 +51,7 @@ async def test_a_certificate_is_issued_and_verified_by_openssl(gate: Gate, tmp_p
 
 
 async def test_the_same_request_again_is_one_certificate(gate: Gate) -> None:
-    """RFC 7030 section 4.2.3: signed again, it is still the same request."""
+    """E8: RFC 7030 section 4.2.3: signed again, it is still the same request."""
     shown, key = await gate.credential(), ec.generate_private_key(ec.SECP256R1())
     answers = [await gate.enrol(shown, make_csr(NAME, key)) for _ in range(3)]
     assert len({answer.body for answer in answers}) == 1
@@ -59,7 +59,7 @@ async def test_the_same_request_again_is_one_certificate(gate: Gate) -> None:
 
 
 async def test_a_held_order_is_202_until_it_is_approved(gate: Gate) -> None:
-    """RFC 7030 section 4.2.3; the order model's `held`."""
+    """E8: RFC 7030 section 4.2.3; the order model's `held`."""
     shown, key = await gate.credential("held"), ec.generate_private_key(ec.SECP256R1())
     answer = await gate.enrol(shown, make_csr(NAME, key))
     assert (answer.status, answer.headers) == (202, (("Retry-After", "60"),)), answer.body
@@ -73,7 +73,7 @@ async def test_a_held_order_is_202_until_it_is_approved(gate: Gate) -> None:
 
 
 async def test_a_rejected_order_says_so(gate: Gate) -> None:
-    """A person refused: no more waiting."""
+    """E8: A person refused: no more waiting."""
     shown, key = await gate.credential("held"), ec.generate_private_key(ec.SECP256R1())
     assert (await gate.enrol(shown, make_csr(NAME, key))).status == 202
     (order,) = [one async for one in gate.house.core.inventory.orders(status="held")]
@@ -83,7 +83,7 @@ async def test_a_rejected_order_says_so(gate: Gate) -> None:
 
 
 async def test_nobody_fetches_another_clients_certificate(gate: Gate) -> None:
-    """The same request of another credential is an order of its own."""
+    """T23: The same request of another credential is an order of its own."""
     csr = make_csr(NAME)
     first = await gate.enrol(await gate.credential(), csr)
     other = await gate.enrol(await gate.credential(), csr)
@@ -92,7 +92,7 @@ async def test_nobody_fetches_another_clients_certificate(gate: Gate) -> None:
 
 
 async def test_renewal_with_the_same_and_with_another_key(gate: Gate) -> None:
-    """RFC 7030 section 4.2.2: with the certificate alone; same subject and names."""
+    """E18: RFC 7030 section 4.2.2: with the certificate alone; same subject and names."""
     key = ec.generate_private_key(ec.SECP256R1())
     (first,) = certificates_in(await gate.enrol(await gate.credential(), make_csr(NAME, key)))
     gate.house.clock.advance(hours=2)
@@ -108,14 +108,14 @@ async def test_renewal_with_the_same_and_with_another_key(gate: Gate) -> None:
 
 
 async def test_renewal_keeps_the_names(gate: Gate) -> None:
-    """RFC 7030 section 4.2.2: other names are no renewal."""
+    """E18, T17: RFC 7030 section 4.2.2: other names are no renewal."""
     (first,) = certificates_in(await gate.enrol(await gate.credential()))
     answer = await gate.reenrol(first, make_csr("device-2.certgate.test"))
     assert answer.status == 400, answer.body
 
 
 async def test_a_revoked_certificate_neither_enrols_nor_renews(gate: Gate) -> None:
-    """Revocation of what is shown counts at once."""
+    """E11: Revocation of what is shown counts at once."""
     (first,) = certificates_in(await gate.enrol(await gate.credential()))
     stored = await gate.house.core.revocation.by_serial(f"{first.serial_number:040x}")
     await gate.house.core.revocation.revoke(stored, RevocationReason.KEY_COMPROMISE, ACTOR.name)
@@ -123,7 +123,7 @@ async def test_a_revoked_certificate_neither_enrols_nor_renews(gate: Gate) -> No
 
 
 async def test_a_revoked_credential_stops_its_certificates_too(gate: Gate) -> None:
-    """Renewals that a certificate of the credential authenticates stop with it."""
+    """E11, E19: Renewals that a certificate of the credential authenticates stop with it."""
     shown = await gate.credential()
     (first,) = certificates_in(await gate.enrol(shown))
     await gate.house.core.administration.revoke_credential(shown.credential.id, "no longer needed", ACTOR)
@@ -139,7 +139,7 @@ async def test_a_credential_of_another_door_is_refused(gate: Gate) -> None:
 
 
 async def test_password_and_certificate_of_two_credentials_do_not_mix(gate: Gate) -> None:
-    """Both have to belong to one credential."""
+    """T15: Both have to belong to one credential."""
     one, other = await gate.credential(), await gate.credential()
     (certificate,) = certificates_in(await gate.enrol(one))
     der = certificate.public_bytes(Encoding.DER)
@@ -166,7 +166,7 @@ async def test_strongswan_5_9_8_is_served(gate: Gate) -> None:
 
 
 async def test_a_makers_certificate_enrols_and_does_not_renew(gate: Gate) -> None:
-    """RFC 7030 section 3.1: an implicit trust anchor of the mount stands for the devices of a maker."""
+    """E11, E19: RFC 7030 section 3.1: an implicit trust anchor of the mount stands for the devices of a maker."""
     maker = trustme.CA()
     anchor = pem.unarmor(maker.cert_pem.bytes())[2]
     device = pem.unarmor(maker.issue_cert("serial-4711.maker.test").cert_chain_pems[0].bytes())[2]
@@ -183,7 +183,7 @@ async def test_a_makers_certificate_enrols_and_does_not_renew(gate: Gate) -> Non
 
 
 async def test_csrattrs_of_the_default_product(gate: Gate) -> None:
-    """What the product of the mount wishes for, as asn1parse shows it."""
+    """E25: What the product of the mount wishes for, as asn1parse shows it."""
     der = b64decode(text_of(await gate(get("csrattrs"))), validate=True)
     run = subprocess.run(["openssl", "asn1parse", "-inform", "DER"], input=der, capture_output=True)
     shown = run.stdout.decode()
@@ -198,7 +198,7 @@ async def test_csrattrs_of_the_default_product(gate: Gate) -> None:
 
 
 async def test_a_second_mount_has_its_own_label(gate: Gate) -> None:
-    """A credential that is bound to one mount is refused at the other."""
+    """E1: A credential that is bound to one mount is refused at the other."""
     await gate.house.core.administration.apply_mount(Mount("est", "factory", ("device",), "issuing"), ACTOR)
     gate.labels = ("est/factory",)
     shown = await gate.credential(mounts=("est/factory",))

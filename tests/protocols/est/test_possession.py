@@ -39,7 +39,7 @@ def handshake(version: ssl.TLSVersion) -> tuple[ssl.SSLObject, ssl.SSLObject]:
 
 
 def test_tls_unique_of_both_sides_is_the_same() -> None:
-    """RFC 7030 section 3.5: the client writes base64 of its tls-unique; the server compares with its own."""
+    """E16: RFC 7030 section 3.5: the client writes base64 of its tls-unique; the server compares with its own."""
     client, server = handshake(ssl.TLSVersion.TLSv1_2)
     mine, theirs = client.get_channel_binding("tls-unique"), server.get_channel_binding("tls-unique")
     assert mine is not None
@@ -50,7 +50,7 @@ def test_tls_unique_of_both_sides_is_the_same() -> None:
 
 
 def test_another_connection_has_another_tls_unique() -> None:
-    """A request that was caught elsewhere is worth nothing here."""
+    """E16, T16: A request that was caught elsewhere is worth nothing here."""
     caught = handshake(ssl.TLSVersion.TLSv1_2)[0].get_channel_binding("tls-unique")
     mine = handshake(ssl.TLSVersion.TLSv1_2)[1].get_channel_binding("tls-unique")
     assert caught is not None
@@ -64,7 +64,7 @@ def test_another_connection_has_another_tls_unique() -> None:
 
 
 def test_on_tls_1_3_only_the_exporter_counts() -> None:
-    """RFC 9266 section 3: tls-unique is not defined there, even if something calls itself so."""
+    """E16: RFC 9266 section 3: tls-unique is not defined there, even if something calls itself so."""
     csr = read_csr(make_csr(password=b64encode(b"finished")))
     request = post("simpleenroll", b"", bindings={ChannelBinding.TLS_UNIQUE: b"finished"})
     with pytest.raises(BadProofOfPossession, match=r"TLS 1\.3"):
