@@ -193,6 +193,7 @@ def test_every_limit_of_the_configuration_is_tested_here_or_at_the_door_it_is_of
     assert {one.name for one in fields(LimitsSettings)} == {
         "failed_authentications_per_address",  # tests/policy/test_refusals.py
         "failed_authentications_per_reference",  # tests/protocols/cmp/test_protection.py
+        "requests_per_credential",  # tests/protocols/rest/test_endpoint.py
         "new_accounts_per_address",
         "new_orders_per_credential",
         "new_orders_per_account",
