@@ -87,6 +87,17 @@ CMP_SIGNER_PROFILE: Final = replace(
     CMC_SIGNER_PROFILE, name="cmp-signer", extended_key_usage=("cmcCA", "cmcRA", "cmKGA")
 )
 """Speaks for the CA in CMP, so that its own key signs certificates and nothing else (RFC 9810 section 8.6)."""
+SCEP_RA_PROFILE: Final = CertificateProfile(
+    name="scep-ra",
+    common_name="keep",
+    name_types=(),
+    key_types=("rsa-2048", "rsa-3072", "rsa-4096"),
+    key_usage=("digitalSignature", "keyEncipherment"),
+    extended_key_usage=(),
+    validity_seconds=365 * DAY_SECONDS,
+    max_validity_seconds=365 * DAY_SECONDS,
+)
+"""Decrypts and answers SCEP messages for a CA (RFC 8894 section 2.1.2), so that the CA's own key does neither."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ from policy.supervision import Supervision
 from policy.transactions import Transactions
 from policy.validating import Validating, ValidationSettings
 from protocols import available
+from protocols.endpoint import Services
 
 CHECKPOINT_LABEL = "audit-checkpoint"
 CHECKPOINT_KEY_TYPE = "ed25519"
@@ -107,6 +108,26 @@ class Core:
             await self.perspectives.close()
         await self.store.close()
         self.keystore.close()
+
+
+def services_for(core: Core, protocol: str) -> Services:
+    """What a door is given."""
+    server = core.config.server
+    return Services(
+        ra=core.ra,
+        settings=core.config.doors[protocol],
+        base_url=server.base_url,
+        mtls_url=server.mtls_url,
+        status_url=server.status_url,
+        clock=core.clock,
+        service_keys=core.service_keys,
+        administration=core.administration,
+        people=core.people,
+        organisations=core.organisations,
+        inventory=core.inventory,
+        lifecycle=core.lifecycle,
+        admission=core.admission,
+    )
 
 
 def account_uri(base_url: str) -> Callable[[str, str], str]:

@@ -9,7 +9,7 @@ from ssl import DER_cert_to_PEM_cert
 import structlog
 
 from ca_core.issuer import Issuer
-from gateway.app import Core
+from gateway.app import Core, services_for
 from gateway.health import Health, Management
 from gateway.logs import Logging
 from gateway.masterkey import StateMissing
@@ -24,7 +24,7 @@ from policy.problems import Problem
 from policy.publication import is_root
 from policy.store import MOUNTS, Unit
 from protocols import available
-from protocols.endpoint import Endpoint, Services
+from protocols.endpoint import Endpoint
 
 _log = structlog.get_logger("certgate.app")
 
@@ -37,26 +37,11 @@ class Running:
         self.metrics = Metrics()
         self.health = Health()
         self.server = Server(listeners_of(core.config), core.config.server, log, self.metrics)
-        self._endpoints = {protocol.name: protocol.factory(self._services(protocol.name)) for protocol in available()}
+        self._endpoints = {
+            protocol.name: protocol.factory(services_for(core, protocol.name)) for protocol in available()
+        }
         self.worker = Worker(core, self.refresh, self.replace_certificate)
         self._routed_epoch = -1
-
-    def _services(self, protocol: str) -> Services:
-        server = self.core.config.server
-        return Services(
-            ra=self.core.ra,
-            settings=self.core.config.doors[protocol],
-            base_url=server.base_url,
-            mtls_url=server.mtls_url,
-            status_url=server.status_url,
-            clock=self.core.clock,
-            administration=self.core.administration,
-            people=self.core.people,
-            organisations=self.core.organisations,
-            inventory=self.core.inventory,
-            lifecycle=self.core.lifecycle,
-            admission=self.core.admission,
-        )
 
     async def start(self) -> None:
         """Finish what a crash left, then open the ports. Raises OSError when a port is taken."""

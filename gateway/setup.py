@@ -25,6 +25,7 @@ from policy.credential import AuthenticationMethod, CredentialType
 from policy.credentialing import NewCredential
 from policy.mount import Mount
 from policy.problems import Malformed
+from policy.service_keys import SCEP_RA, ra_subject
 
 FILE_NAME = "quickstart.json"
 ACTOR = operator("user:quickstart")
@@ -81,9 +82,11 @@ async def _furnish(core: Core, config: Config) -> dict[str, Any]:
     await admin.apply_mount(Mount("est", "default", ("device", "tls-server"), ISSUING), ACTOR)
     await admin.apply_mount(Mount("cmp", "default", ("device", "tls-server"), ISSUING), ACTOR)
     await admin.apply_mount(Mount("rest", "default", ("tls-server", "device"), ISSUING), ACTOR)
+    await admin.apply_mount(Mount("scep", "default", ("device", "tls-server"), ISSUING), ACTOR)
     acme = await _credential(core, CredentialType.ACME, "quickstart-acme", "tls-server")
     est = await _credential(core, CredentialType.EST, "quickstart-est", "device")
     cmp = await _credential(core, CredentialType.CMP, "quickstart-cmp", "device")
+    scep = await _credential(core, CredentialType.SCEP, "quickstart-scep", "device")
     rest = await _credential(core, CredentialType.REST, "quickstart-rest", "tls-server", user=ADMINISTRATOR)
     oauth = await _credential(
         core, CredentialType.REST, "quickstart-oauth", "tls-server", AuthenticationMethod.OAUTH, user=ADMINISTRATOR
@@ -93,6 +96,7 @@ async def _furnish(core: Core, config: Config) -> dict[str, Any]:
     await admin.apply_mount(Mount("acme", "open", ("tls-server-open",), ISSUING, open_credential=opened.id), ACTOR)
     issuer = core.ca.issuer(ISSUING)
     await core.service_keys.get("tls", ISSUING, names=tuple(tls_names(config)))
+    await core.service_keys.get(SCEP_RA, ISSUING, subject=ra_subject(ISSUING))
     await core.publication.publish_due()
     root = _write_pem(config.state / "root.pem", issuer.root_der or issuer.certificate_der)
     issuing = _write_pem(config.state / "issuing.pem", issuer.certificate_der)
@@ -112,6 +116,7 @@ async def _furnish(core: Core, config: Config) -> dict[str, Any]:
             "username": est[0],
             "password": est[1],
         },
+        "scep": {"url": f"{server.status_url}/scep/default", "challenge": f"{scep[0]}:{scep[1]}"},
         "rest": {
             "url": f"{server.base_url}/api/v1",
             "access_key": rest[1],

@@ -68,6 +68,7 @@ class AuditTag(StrEnum):
     ACCOUNT_UNPAUSED = "admin:account:unpaused"
     AUTHENTICATION_FAILED = "ra:authentication:failed"
     REQUEST_REFUSED = "ra:request:refused"
+    CODE_CREATED = "admin:code:created"
     CREDENTIAL_CREATED = "admin:credential:created"
     CREDENTIAL_CHANGED = "admin:credential:changed"
     CREDENTIAL_ROTATED = "admin:credential:rotated"

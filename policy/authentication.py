@@ -21,6 +21,7 @@ from ca_core import oids
 from ca_core.clock import Clock
 from policy.account import Account, AccountStatus
 from policy.catalogue import Catalogue
+from policy.codes import Codes, check_names
 from policy.credential import (
     AccessKeyClaim,
     AccountClaim,
@@ -28,6 +29,7 @@ from policy.credential import (
     AuthenticationMethod,
     BindingClaim,
     CertificateClaim,
+    ChallengeClaim,
     Claim,
     ClientCertificateClaim,
     ClientSecretClaim,
@@ -83,6 +85,7 @@ class Authentication:
         self._sealing = sealing
         self._clock = clock
         self._clients = clients
+        self._codes = Codes(store, sealing, clock)
         self._hasher = argon2.PasswordHasher()
         self._slow = asyncio.Semaphore(ARGON2_AT_ONCE)
         self._nobody = sealing.hash(Secret(b"nobody"))
@@ -160,6 +163,8 @@ class Authentication:
                 return await self._certificate(mount, claim, address)
             case AccessKeyClaim():
                 return await self._access_key(mount, claim, address)
+            case ChallengeClaim():
+                return await self._challenge(mount, claim, address)
             case OpenClaim():
                 return await self._open(mount, address)
             case ClientSecretClaim() | AssertionClaim() | ClientCertificateClaim() | TokenClaim():
@@ -243,6 +248,27 @@ class Authentication:
         # Whoever speaks is the user, whichever credential is shown: so nobody approves what they asked for.
         requester = Requester("user", credential.user, {"credential": credential.id})
         return Principal(credential, requester, mount.key, address)
+
+    async def _challenge(self, mount: Mount, claim: ChallengeClaim, address: str) -> Principal:
+        """Whose challenge this is: of the credential that is named, or a one-time code, which names its own."""
+        kind = CredentialType(mount.protocol)
+        credential = await self._catalogue.credential_by_identifier(kind, claim.identifier)
+        if credential is not None and credential.method is AuthenticationMethod.MANUAL:
+            return Principal(credential, Requester("address", address), mount.key, address)
+        if claim.challenge is None:
+            raise Unauthenticated("the request has no challenge password")
+        if credential is not None and credential.method is AuthenticationMethod.PASSWORD:
+            if not await self._password_matches(claim.challenge, credential.secrets):
+                raise Unauthenticated("the challenge password is wrong", credential=credential.id)
+            return Principal(credential, Requester("credential", credential.id), mount.key, address)
+        code = await self._codes.find(claim.challenge)
+        if code is None or (credential is not None and credential.id != code.credential):
+            raise Unauthenticated("the challenge password is wrong", credential=credential.id if credential else None)
+        credential = await self._catalogue.credential(code.credential)
+        if credential is None:
+            raise Unauthenticated("the challenge password is wrong")
+        check_names(code, claim.request)
+        return Principal(credential, Requester("credential", credential.id), mount.key, address, code=code.hash)
 
     async def _password_matches(self, password: Secret, secrets: tuple[StoredSecret, ...]) -> bool:
         now = self._clock()

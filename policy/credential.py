@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ca_core.csr import CertificationRequest
 from ca_core.status import RevocationReason
 from policy.access import Owned
 from policy.account import Account
@@ -51,6 +52,10 @@ class AuthenticationMethod(StrEnum):
     """A TLS client certificate."""
     ACCESS_KEY = "access-key"
     OAUTH = "oauth"
+    ONE_TIME = "one-time"
+    """A code that is good for one certificate, made with this credential."""
+    MANUAL = "manual"
+    """Nothing to show: a person decides on every first certificate."""
     SHARED_SECRET = "shared-secret"  # noqa: S105 - the method's name
     KERBEROS = "kerberos"
 
@@ -219,12 +224,23 @@ class TokenClaim(msgspec.Struct, frozen=True):
     url: str = ""
 
 
+class ChallengeClaim(msgspec.Struct, frozen=True):
+    """What a SCEP request shows (RFC 8894 section 3.3.1): a challengePassword, or none, for a request.
+
+    `identifier` names the credential; "" leaves it to the challenge, which only a one-time code can tell.
+    """
+
+    identifier: str
+    challenge: Secret | None
+    request: CertificationRequest
+
+
 class OpenClaim(msgspec.Struct, frozen=True):
     """Nothing shown: only a mount with an `open_credential` accepts it."""
 
 
 OAuthClaim = ClientSecretClaim | AssertionClaim | ClientCertificateClaim | TokenClaim
-SecretClaim = PasswordClaim | MACClaim | BindingClaim | AccessKeyClaim
+SecretClaim = PasswordClaim | MACClaim | BindingClaim | AccessKeyClaim | ChallengeClaim
 Claim = SecretClaim | CertificateClaim | AccountClaim | OAuthClaim | OpenClaim
 
 
@@ -260,6 +276,8 @@ class Principal(msgspec.Struct, frozen=True):
     """A certificate of ours with id-kp-cmcRA was shown: it speaks for others, whose requests it has checked."""
     protector: Protector | None = None
     """What protects the answer, where a MAC was the claim."""
+    code: str | None = None
+    """The hash (hex) of the one-time code that was shown: what it enrols uses it up."""
 
     @property
     def proves(self) -> bool:

@@ -53,8 +53,17 @@ _METHODS: dict[CredentialType, tuple[AuthenticationMethod, ...]] = {
     CredentialType.EST: (AuthenticationMethod.PASSWORD, AuthenticationMethod.CERTIFICATE),
     CredentialType.REST: (AuthenticationMethod.ACCESS_KEY, AuthenticationMethod.OAUTH),
     CredentialType.CMP: (AuthenticationMethod.SHARED_SECRET, AuthenticationMethod.CERTIFICATE),
+    CredentialType.SCEP: (
+        AuthenticationMethod.PASSWORD,
+        AuthenticationMethod.ONE_TIME,
+        AuthenticationMethod.CERTIFICATE,
+        AuthenticationMethod.MANUAL,
+    ),
 }
 """How each type of credential may authenticate, the default first; a door that comes adds its line."""
+
+_SECRETLESS = frozenset({AuthenticationMethod.NONE, AuthenticationMethod.CERTIFICATE, AuthenticationMethod.MANUAL})
+"""Methods for which there is nothing to keep."""
 
 _SEALED = frozenset({AuthenticationMethod.EAB, AuthenticationMethod.SHARED_SECRET})
 """Methods whose secret the server computes with, so that it is sealed and not hashed."""
@@ -339,7 +348,7 @@ def _has_secret(method: AuthenticationMethod, options: Mapping[str, Any]) -> boo
     """Whether a credential like this has a secret that the server makes; others show a certificate or sign."""
     if method is AuthenticationMethod.OAUTH:
         return str(options.get("client_authentication", "client_secret")) == "client_secret"
-    return method not in (AuthenticationMethod.NONE, AuthenticationMethod.CERTIFICATE)
+    return method not in _SECRETLESS
 
 
 def _the_one(known: list[Credential], name: str) -> Credential:

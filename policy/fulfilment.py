@@ -142,12 +142,13 @@ class Fulfilment:
         if fresh and order.reference is not None:
             unit.reference_free(order.mount, order.credential, order.reference, now)
         self._guard(unit, principal.credential, order, request, now, fresh=fresh)
+        unit.code_spend(principal.code, order.id, now)
         await self._ticketing.use(order, unit, now)
         if placed is not None:
             unit.audit(placed)
         if fresh and order.sealed_key is not None:
             unit.schedule(ERASE_KEY_JOB, order.id, order.expires)
-        why_held = needs_approval(Case(product, principal.credential, order.identifiers))
+        why_held = needs_approval(Case(product, principal.credential, order.identifiers), order.predecessor)
         if why_held and order.approved is None:
             whole = (*order.trace, *trace, Step("approval", "held", why_held))
             held = advance(order, OrderEvent.HOLD, now, csr=request.der, key_type=request.key_type, trace=whole)
@@ -362,6 +363,7 @@ _RACED = frozenset({"order_save", "issuance_insert", "issuance_order", "order_re
 GUARD_PROBLEMS: dict[str, tuple[type[Problem], str]] = {
     "credential_active": (Forbidden, "the credential is not active any more"),
     "credential_spend": (Forbidden, "the credential is not active any more, or used up"),
+    "one_time_code_spend": (Forbidden, "the challenge password was used already, or has expired"),
     "account_valid": (Forbidden, "the account is not valid any more"),
     "product_active": (UnknownProduct, "the product is not active any more"),
     "mount_active": (Forbidden, "this door is closed"),
@@ -372,10 +374,7 @@ GUARD_PROBLEMS: dict[str, tuple[type[Problem], str]] = {
     "order_reference": (OrderConflict, "the same request is being served already: ask again"),
     "authorizations_valid": (Forbidden, "an authorization of the order is not valid any more"),
     "certificate_valid": (Forbidden, "the certificate that is to be renewed is not valid any more"),
-    "not_account_key": (
-        BadCSR,
-        "the public key is the key of an ACME account: use a key pair of its own",
-    ),
+    "not_account_key": (BadCSR, "the public key is the key of an ACME account: use a key pair of its own"),
     "not_replaced": (AlreadyReplaced, "the certificate named by replaces has a successor already"),
     "issuance_order": (OrderConflict, "the order is being served already: ask again"),
 }

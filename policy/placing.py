@@ -34,6 +34,7 @@ from policy.problems import (
     Forbidden,
     RejectedIdentifier,
     UnknownCertificate,
+    UnknownOrder,
     UnknownProduct,
 )
 from policy.product import Product, ProductState
@@ -41,7 +42,16 @@ from policy.quotas import Quotas
 from policy.rules import Case, judge
 from policy.rules.identifiers import is_public_suffix, trusted
 from policy.rules.standard import AT_PLACING
-from policy.store import CERTIFICATE, ORDER_BY_REFERENCE, REPLACED, Conflict, Store, Unit, translate_conflict
+from policy.store import (
+    CERTIFICATE,
+    ORDER_BY_REFERENCE,
+    ORDER_OF_CLIENT,
+    REPLACED,
+    Conflict,
+    Store,
+    Unit,
+    translate_conflict,
+)
 from policy.ticketing import Ticketing, Wanted, needs_ticket
 
 ORDER_LIFETIME = timedelta(days=7)
@@ -92,6 +102,14 @@ class Placing:
             new.reference,
             int(self._clock().timestamp()),
         )
+
+    async def of_client(self, mount: str, reference: str) -> Order:
+        """The order that this reference stands for, whatever credential it was placed with. Raises UnknownOrder."""
+        oldest = int((self._clock() - ORDER_LIFETIME).timestamp())
+        order = await self._store.one(ORDER_OF_CLIENT, mount, reference, oldest)
+        if order is None:
+            raise UnknownOrder("there is no such transaction")
+        return order
 
     async def place(self, principal: Principal, new: NewOrder) -> Order:
         """The order, written down; see RegistrationAuthority.place."""

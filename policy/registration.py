@@ -4,11 +4,8 @@ Lists are `inventory`'s, changes of products, credentials and users `administrat
 it finds and checks what it is about, and leaves the work to the module named for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from ca_core.csr import CertificationRequest
@@ -17,6 +14,7 @@ from ca_core.status import CertificateState, RevocationReason
 from policy.account import Account
 from policy.credential import Claim, Principal
 from policy.fulfilment import placed_event
+from policy.issued import Certificate
 from policy.mount import Mount
 from policy.order import (
     Authorization,
@@ -59,23 +57,9 @@ __all__ = [
     "KeyHolder",
     "NewAccount",
     "OCSPAnswer",
-    "Parts",
     "RegistrationAuthority",
     "RenewalWindow",
 ]
-
-
-class Certificate(msgspec.Struct, frozen=True):
-    """A certificate with what is said about it: the stored facts, DER, and the issuer's chain without the root.
-
-    `alternates` are further chains; `issuer_url` is where the issuer's own certificate can be fetched.
-    """
-
-    stored: StoredCertificate
-    der: bytes
-    chain: tuple[bytes, ...]
-    alternates: tuple[tuple[bytes, ...], ...] = ()
-    issuer_url: str = ""
 
 
 class RegistrationAuthority:
@@ -207,6 +191,15 @@ class RegistrationAuthority:
             return replace(order, status=OrderStatus.INVALID)
         return order
 
+    async def poll(self, mount: str, reference: str) -> Order:
+        """The order behind a client's reference, which says something that only this client can prove.
+
+        For clients that ask without a credential. Raises UnknownOrder.
+        """
+        order = await self._parts.placing.of_client(mount, reference)
+        await self._check_still_valid(order)
+        return await self._expired(order)
+
     async def orders(self, principal: Principal, after: str, limit: int) -> list[Order]:
         """A page of this principal's orders; `after` is the last identifier of the page before, or ""."""
         return await self._store.many(ORDERS_OF_OWNER, principal.owner, after, limit)
@@ -327,17 +320,18 @@ class RegistrationAuthority:
             raise Forbidden("the certificate of this request was revoked: make a new key pair and ask again")
 
     async def renew(
-        self, principal: Principal, new: NewOrder, *, same_names: bool = True, rename: bool = False
+        self, principal: Principal, new: NewOrder, *, same_names: bool = True, rename: bool = False, after: float = 0.0
     ) -> Order:
         """As `enroll`, for a client that shows the certificate to be renewed (`principal.certificate`).
 
         With `same_names`, subject and names must be those of that certificate (RFC 7030 section 4.2.2); with
         `rename`, a ChangeSubjectName attribute (RFC 6402 section 2.8) then says which others are wanted. Forbidden
         when there is no certificate of ours, or not of this credential, or revoked, and for a ChangeSubjectName
-        that may not be. BadCSR for other names. An RA's renewal for somebody else is judged as an enrolment.
+        that may not be, or before the part `after` of its life is over. BadCSR for other names. An RA's renewal for
+        somebody else is judged as an enrolment.
         """
         async with self._parts.refusals.noted(principal):
-            new = await self._parts.renewal.successor(principal, new, same_names=same_names, rename=rename)
+            new = await self._parts.renewal.successor(principal, new, same_names, rename=rename, after=after)
             return await self._enroll(principal, new)
 
     # ----------------------------------------------------------------- certificates

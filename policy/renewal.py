@@ -153,7 +153,9 @@ class Renewal:
         actor.find("certificate:renew", found, owned, missing)
         return normal
 
-    async def successor(self, principal: Principal, new: NewOrder, *, same_names: bool, rename: bool) -> NewOrder:
+    async def successor(
+        self, principal: Principal, new: NewOrder, same_names: bool, *, rename: bool, after: float
+    ) -> NewOrder:
         """The order that renews the certificate shown; see RegistrationAuthority.renew."""
         request = new.request
         if request is None:
@@ -167,8 +169,15 @@ class Renewal:
             return replace(new, kind=OrderKind.ENROLL, request=wanted)
         if same_names:
             _check_names(request, stored)
+        await self._check_due(stored, after)
         kind = OrderKind.RENEW if fingerprint(request.spki) == stored.spki_sha256 else OrderKind.REKEY
         return replace(new, kind=kind, predecessor=stored.serial, request=wanted)
+
+    async def _check_due(self, stored: StoredCertificate, after: float) -> None:
+        """That this part of the certificate's life is over, or that its renewal is demanded. Raises Forbidden."""
+        due = stored.not_before + (stored.not_after - stored.not_before) * after
+        if self._clock() < due and self._demand(stored, await self._store.many(DEMANDS_ON, *_objects(stored))) is None:
+            raise Forbidden(f"the certificate may not be renewed before {due:%Y-%m-%d %H:%M} UTC")
 
     async def _shown(self, principal: Principal) -> StoredCertificate:
         """The certificate that the principal shows and may renew. Raises Forbidden when none of ours was shown."""

@@ -1,4 +1,4 @@
-"""The keys that the service itself uses, by purpose and issuer, renewed by themselves: TLS, OCSP, CMC.
+"""The keys that the service itself uses, by purpose and issuer, renewed by themselves: TLS, OCSP, CMC, SCEP.
 
 Their certificates come from the same signing core, with the same two commits and audit events as any other; the
 "order" is the service's own.
@@ -19,11 +19,12 @@ from ca_core.ceremony import (
     CMC_SIGNER_PROFILE,
     CMP_SIGNER_PROFILE,
     OCSP_RESPONDER_PROFILE,
+    SCEP_RA_PROFILE,
     SERVICE_TLS_PROFILE,
 )
 from ca_core.clock import Clock
 from ca_core.issuance import Decision, IssuanceRequest
-from ca_core.keys import KeyNotFound, KeyStore, KeyUnusable, Signer
+from ca_core.keys import Decrypter, KeyNotFound, KeyStore, KeyUnusable, Signer
 from ca_core.ledger import IssuanceStage, serial_hex
 from ca_core.names import Identifier, Subject
 from ca_core.profile import CertificateProfile
@@ -37,6 +38,7 @@ from policy.store import (
     SERVICE,
     SERVICE_KEYS,
     Conflict,
+    PastKey,
     ServiceKey,
     Store,
     StoredCertificate,
@@ -55,12 +57,18 @@ LOOK_AGAIN = timedelta(seconds=10)
 """How late a revoked key, or one that another server object made, is noticed."""
 FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(hours=1)
+SCEP_RA = "scep-ra"
 PROFILES: dict[str, CertificateProfile] = {
     "tls": SERVICE_TLS_PROFILE,
     "ocsp": OCSP_RESPONDER_PROFILE,
     "cmc": CMC_SIGNER_PROFILE,
     "cmp": CMP_SIGNER_PROFILE,
+    SCEP_RA: SCEP_RA_PROFILE,
 }
+KEY_TYPES = {SCEP_RA: "rsa-2048"}
+"""What is not of KEY_TYPE: a SCEP client encrypts to its RA, which takes RSA, whatever the CA's key is."""
+KEPT = frozenset({SCEP_RA})
+"""Keys that still decrypt after they were replaced: a router keeps the RA's certificate that it fetched once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,18 @@ class ServiceKeys:
         self._usable: dict[tuple[str, str], UsableKey] = {}
         self._looked: dict[tuple[str, str], datetime] = {}
         self._failed: dict[tuple[str, str], tuple[int, datetime]] = {}
+
+    async def decrypters(self, key: ServiceKey) -> tuple[tuple[bytes, Decrypter], ...]:
+        """What may open a message to the holder of this key, each behind its certificate, the newest first.
+
+        Beside the key itself those that it replaced, until their certificates expire. Raises KeyNotFound, KeyUnusable.
+        """
+        now = self._clock()
+        places = [
+            (key.certificate, key.label),
+            *((one.certificate, one.label) for one in key.past if one.not_after > now),
+        ]
+        return tuple([(certificate, await self._keystore.load_decrypter(label)) for certificate, label in places])
 
     async def get(
         self, purpose: str, issuer: str, *, subject: Subject = (), names: tuple[Identifier, ...] = ()
@@ -203,11 +223,12 @@ class ServiceKeys:
         """
         now = self._clock()
         label = f"{purpose}-{issuer}-{short_id()}"
-        signer = await self._keystore.create(label, KEY_TYPE)
+        key_type = KEY_TYPES.get(purpose, KEY_TYPE)
+        signer = await self._keystore.create(label, key_type)
         order = f"service-{new_id()}"
         issuance: str | None = None
         try:
-            request = IssuanceRequest(issuer, PROFILES[purpose], signer.spki, KEY_TYPE, subject, names)
+            request = IssuanceRequest(issuer, PROFILES[purpose], signer.spki, key_type, subject, names)
             prepared = self._ca.prepare(request)
             trace = msgspec.json.encode({"purpose": purpose, "issuer": issuer})
             unit = Unit()
@@ -237,7 +258,7 @@ class ServiceKeys:
                 names=issued.names,
                 not_before=issued.not_before,
                 not_after=issued.not_after,
-                key_type=KEY_TYPE,
+                key_type=key_type,
                 spki_sha256=fingerprint(issued.spki),
                 sha256=fingerprint(issued.der),
                 profile=issued.profile_name,
@@ -256,6 +277,7 @@ class ServiceKeys:
             not_after=issued.not_after,
             created=now,
             version=before.version + 1 if before else 1,
+            past=_past(before, now) if before and purpose in KEPT else (),
         )
         if before is None:
             unit.insert(key)
@@ -291,3 +313,14 @@ class ServiceKeys:
             await self._store.commit(unit)
         except (Conflict, StoreUnavailable):
             return  # recovery voids what nobody finishes
+
+
+def _past(key: ServiceKey, now: datetime) -> tuple[PastKey, ...]:
+    """A key that is replaced now, and those before it, as long as their certificates last."""
+    replaced = PastKey(key.label, key.certificate, key.not_after)
+    return tuple(one for one in (replaced, *key.past) if one.not_after > now)
+
+
+def ra_subject(issuer: str) -> Subject:
+    """The subject of the SCEP RA of an issuer."""
+    return (("CN", f"SCEP RA of {issuer}"),)

@@ -18,6 +18,7 @@ from policy.organisations import Organisations
 from policy.people import People
 from policy.problems import Internal, Problem
 from policy.registration import RegistrationAuthority
+from policy.service_keys import ServiceKeys
 from protocols.http import HTTPRequest, HTTPResponse, Operation, Route
 
 Say = Callable[[Problem, HTTPRequest], HTTPResponse]
@@ -41,6 +42,8 @@ class Services:
     mtls_url: str
     status_url: str
     clock: Clock = system_clock
+    service_keys: ServiceKeys | None = None
+    """The keys with which the service itself speaks, and decrypts what is meant for it."""
     administration: Administration | None = None
     """What changes credentials, products and mounts: for doors through which that may be asked."""
     people: People | None = None

@@ -115,7 +115,8 @@ def ca_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 async def house(tmp_path: Path, clock: FixedClock) -> AsyncIterator[House]:
-    """Root and issuing CA, users, products "tls", "device" and "held", mounts acme/default, acme/open, est/default."""
+    """Root and issuing CA, users, products "tls", "device" and "held", mounts acme/default, acme/open, est/default,
+    scep/default."""
     made = await make_house(tmp_path, clock)
     yield made
     await made.core.close()
@@ -152,7 +153,7 @@ async def _furnish(house: House) -> None:
         "TLS server",
         "issuing",
         TLS_PROFILE,
-        ("acme", "est", "cmp"),
+        ("acme", "est", "cmp", "scep"),
         names=NameRules(allowed=("dns:**", "ip:0.0.0.0/0", "ip:::/0"), denied=("dns:*.denied.test",)),
         validation=ValidationRules(trusted=("dns:*.certgate.test",)),
     )
@@ -163,7 +164,7 @@ async def _furnish(house: House) -> None:
         "Device",
         "issuing",
         DEVICE_PROFILE,
-        ("est", "cmp"),
+        ("est", "cmp", "scep"),
         names=NameRules(allowed=("dns:*.certgate.test",), required=False, common_name=r"[\w .-]{1,64}"),
         validation=ValidationRules(trusted=("dns:*.certgate.test",)),
     )
@@ -174,7 +175,7 @@ async def _furnish(house: House) -> None:
         "With approval",
         "issuing",
         TLS_PROFILE,
-        ("acme", "est", "cmp"),
+        ("acme", "est", "cmp", "scep"),
         approval=True,
         approval_over_acme=ApprovalMode.HOLD,
         validation=ValidationRules(trusted=("dns:*.certgate.test",)),
@@ -184,6 +185,7 @@ async def _furnish(house: House) -> None:
     await admin.apply_mount(Mount("acme", "default", ("tls", "held"), "issuing"), ACTOR)
     await admin.apply_mount(Mount("acme", "open", ("tls",), "issuing", open_credential=opened.credential.id), ACTOR)
     await admin.apply_mount(Mount("est", "default", ("device", "tls", "held"), "issuing"), ACTOR)
+    await admin.apply_mount(Mount("scep", "default", ("device", "tls", "held"), "issuing"), ACTOR)
 
 
 def dns(name: str) -> Identifier:

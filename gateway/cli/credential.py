@@ -43,6 +43,12 @@ def add(commands: Actions) -> None:
         metavar="TIME",
         help="how long the old secret still works: 90s, 2h, 1d (default 0)",
     )
+    one = verb(actions, "challenge", challenge, "a one-time challenge password of a SCEP credential, shown this once")
+    _name(one)
+    one.add_argument("--lifetime", type=seconds, metavar="TIME", help="how long it is good for (scep.one_time_seconds)")
+    one.add_argument(
+        "--for", action="append", dest="names", metavar="NAME", help="what the certificate must name; repeatable"
+    )
     for name, run, help in (
         ("suspend", suspend, "refuse it until it is resumed"),
         ("resume", resume, "accept it again"),
@@ -68,7 +74,7 @@ def _add_filters(one: argparse.ArgumentParser) -> None:
 
 
 def _add_create(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--type", required=True, metavar="T", help="acme, est, rest")
+    one.add_argument("--type", required=True, metavar="T", help="acme, est, scep, cmp, rest")
     one.add_argument("--user", required=True, metavar="U", help="who answers for it")
     one.add_argument("--group", required=True, metavar="G")
     one.add_argument(
@@ -137,6 +143,20 @@ def _tell(options: argparse.Namespace, made: dict[str, Any]) -> int:
 def rotate(options: argparse.Namespace) -> int:
     """certgate credential rotate"""
     return _tell(options, ask(options, "credential.rotate", name=options.name, overlap_seconds=options.overlap))
+
+
+def challenge(options: argparse.Namespace) -> int:
+    """certgate credential challenge"""
+    made = ask(
+        options, "credential.challenge", name=options.name, lifetime_seconds=options.lifetime, names=options.names
+    )
+    if options.json:
+        print_json(made)
+    else:
+        print_facts(
+            {"challenge": made["challenge"], "expires": when(made["expires"]), "for": made["names"] or "any name"}
+        )
+    return OK
 
 
 def _found(options: argparse.Namespace, talk: Conversation, limit: int = 0) -> Iterator[dict[str, Any]]:

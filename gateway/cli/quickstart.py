@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 def client_commands(told: dict[str, Any], state: str) -> str:
     """Commands for an ordinary user: own directories, the CA in the environment, a name that needs no DNS."""
-    acme, est, cmp, rest = told["acme"], told["est"], told["cmp"], told["rest"]
+    acme, est, scep, cmp, rest = (told[door] for door in ("acme", "est", "scep", "cmp", "rest"))
     root = shlex.quote(told["root_ca"])
     host = urlsplit(told["base_url"]).hostname or "127.0.0.1"
     return f"""certgate is set up in {state}. Start it:
@@ -80,6 +80,14 @@ by EST (strongSwan):
     -subj /CN=peer.certgate.test -addext subjectAltName=DNS:peer.certgate.test
   pki --est --url {told["mtls_url"]} --cacert {root} --userpass {est["username"]}:{est["password"]} \\
     --in peer.csr --outform pem > peer.pem
+
+by SCEP (strongSwan 5.9.11 or later):
+
+  pki --gen --type rsa --size 2048 --outform pem > scep.key
+  pki --scepca --url {scep["url"]} --caout scep-ca.pem --raout scep-ra.pem --outform pem --force
+  pki --scep --url {scep["url"]} --password {scep["challenge"]} --in scep.key \\
+    --dn CN=scep.certgate.test --san scep.certgate.test --cacert-enc scep-ra.pem --cacert-sig scep-ra.pem \\
+    --cacert {root} --cacert {shlex.quote(told["issuing_ca"])} --outform pem > scep.pem
 
 by REST (curl):
 

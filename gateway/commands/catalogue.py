@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.app import services_for
 from gateway.seeds import mount_of, product_of, read_toml
 from policy.access import NOBODY, Actor
 from policy.credential import CredentialType
@@ -19,7 +20,6 @@ from policy.mount import Mount
 from policy.problems import Malformed
 from policy.product import Product, ProductState
 from protocols import available
-from protocols.endpoint import Services
 
 if TYPE_CHECKING:
     from gateway.app import Core
@@ -154,12 +154,8 @@ def _check_mount(core: Core, mount: Mount, source: str) -> None:
         raise Malformed(f'{source}: there is no door "{mount.protocol}"; there are {_list(set(doors))}')
     if mount.issuer not in core.ca.issuers:
         raise Malformed(f'{source}: there is no CA "{mount.issuer}" in use; there are {_list(set(core.ca.issuers))}')
-    server = core.config.server
-    settings = core.config.doors[mount.protocol]
     try:
-        doors[mount.protocol].factory(
-            Services(core.ra, settings, server.base_url, server.mtls_url, server.status_url)
-        ).routes((mount,))
+        doors[mount.protocol].factory(services_for(core, mount.protocol)).routes((mount,))
     except ValueError as fault:
         raise Malformed(f"{source}: {fault}") from fault
 

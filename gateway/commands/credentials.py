@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from gateway.commands.certificates import cascade_reason
 from gateway.commands.plain import moment, page_size, read_moment
 from policy.access import NOBODY, Actor
+from policy.codes import Codes
 from policy.credential import AuthenticationMethod, Credential, CredentialState, CredentialType
 from policy.credentialing import CreatedCredential, NewCredential
 from policy.problems import Malformed
@@ -118,6 +120,11 @@ async def _client_lines(core: Core, one: Credential, secret: str | None) -> list
                 f" -ref {one.identifier} -secret pass:{secret} -recipient /CN=CMP -newkey KEY -subject /CN=NAME"
                 " -certout CERT.pem"
             )
+        elif one.type is CredentialType.SCEP and one.method is AuthenticationMethod.PASSWORD:
+            lines.append(
+                f"pki --scep --url {server.status_url}/scep/{mount.label} --in KEY.pem --dn CN=NAME"
+                f" --password {one.identifier}:{secret} --cacert-enc RA.pem --cacert-sig RA.pem --cacert CA.pem"
+            )
     return lines
 
 
@@ -178,6 +185,25 @@ async def rotate(core: Core, *, name: str, actor: Actor, overlap_seconds: int = 
     return await _created(core, await core.administration.rotate_credential(name, overlap_seconds, actor))
 
 
+async def challenge(
+    core: Core, *, name: str, actor: Actor, lifetime_seconds: int | None = None, names: list[str] | None = None
+) -> dict[str, Any]:
+    """A one-time challenge password of a SCEP credential, shown this once. Raises Malformed, RateLimited."""
+    settings = core.config.doors["scep"]
+    codes = Codes(core.store, core.sealing, core.clock)
+    lifetime = timedelta(seconds=settings.one_time_seconds if lifetime_seconds is None else lifetime_seconds)
+    if lifetime <= timedelta():
+        raise Malformed("a challenge password is good for a second at least")
+    one = await core.administration.find_credential(name, "credential:rotate", actor)
+    secret, expires = await codes.make(one, lifetime, settings.one_time_open, actor.name, names or ())
+    return {
+        "credential": one.identifier,
+        "challenge": secret.reveal().decode(),
+        "expires": moment(expires),
+        "names": names or [],
+    }
+
+
 async def suspend(core: Core, *, name: str, actor: Actor) -> dict[str, Any]:
     """Stop it until it is resumed. Raises Malformed, OrderConflict."""
     return await _value(core, await core.administration.suspend_credential(name, actor))
@@ -221,6 +247,7 @@ COMMANDS: dict[str, Command] = {
     "credential.page": page,
     "credential.show": show,
     "credential.rotate": rotate,
+    "credential.challenge": challenge,
     "credential.suspend": suspend,
     "credential.resume": resume,
     "credential.preview": preview,

@@ -42,8 +42,9 @@ CREATE UNIQUE INDEX order_id ON orders (id);
 
 -- A client's reference names one open order; those that have ended lie beside it under their own id. One index
 -- serves both, the uniqueness and the search for an ended order that a client asks for again.
+-- The reference comes first, for the clients that ask for their order without saying whose it is (SCEP CertPoll).
 CREATE UNIQUE INDEX order_reference ON orders (
-    mount, credential, reference,
+    reference, mount, credential,
     (CASE WHEN status = 'valid' OR status = 'invalid' OR status = 'cancelled' THEN id ELSE '' END)
 ) WHERE reference IS NOT NULL;
 
@@ -120,6 +121,19 @@ CREATE TABLE pauses (
     body TEXT NOT NULL,
     PRIMARY KEY (owner, type, value)
 ) STRICT, WITHOUT ROWID;
+
+-- Codes that let one certificate be enrolled each. They stay for a while after their end, so that the client whose
+-- answer was lost is still known by its code.
+CREATE TABLE one_time_codes (
+    hash TEXT NOT NULL PRIMARY KEY,
+    credential TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    order_id TEXT,
+    body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX one_time_code_expires ON one_time_codes (expires);
+CREATE INDEX one_time_code_open ON one_time_codes (credential, expires) WHERE order_id IS NULL;
 
 CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,

@@ -24,6 +24,13 @@ WHERE mount = ?1 AND credential = ?2 AND reference = ?3
 ORDER BY CASE WHEN status = 'valid' OR status = 'invalid' OR status = 'cancelled' THEN 1 ELSE 0 END, seq DESC
 LIMIT 1;
 
+-- name: order_of_client
+SELECT body FROM orders
+WHERE reference = ?2 AND mount = ?1
+    AND (status <> 'valid' AND status <> 'invalid' AND status <> 'cancelled' OR updated >= ?3)
+ORDER BY CASE WHEN status = 'valid' OR status = 'invalid' OR status = 'cancelled' THEN 1 ELSE 0 END, seq DESC
+LIMIT 1;
+
 -- name: orders_of_owner
 SELECT body FROM orders
 WHERE owner = ?1 AND seq > CASE WHEN ?2 = '' THEN 0 ELSE (SELECT seq FROM orders WHERE id = ?2) END
@@ -304,6 +311,21 @@ ON CONFLICT (scope, value) DO UPDATE SET expires = excluded.expires WHERE spent.
 -- name: spent_sweep
 DELETE FROM spent
 WHERE (scope, value) IN (SELECT scope, value FROM spent WHERE expires <= ?1 ORDER BY expires LIMIT 10);
+
+-- name: one_time_code_get
+SELECT body FROM one_time_codes WHERE hash = ?1;
+
+-- name: one_time_codes_open
+SELECT hash FROM one_time_codes WHERE credential = ?1 AND expires > ?2 AND order_id IS NULL LIMIT ?3;
+
+-- name: one_time_code_insert
+INSERT INTO one_time_codes (hash, credential, expires, body) VALUES (?1, ?2, ?3, ?4);
+
+-- name: one_time_code_spend
+UPDATE one_time_codes SET order_id = ?2 WHERE hash = ?1 AND order_id IS NULL AND expires > ?3;
+
+-- name: one_time_codes_forget
+DELETE FROM one_time_codes WHERE expires < ?1;
 
 -- name: user_get
 SELECT body FROM users WHERE name = ?1;

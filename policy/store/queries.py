@@ -26,6 +26,7 @@ from policy.store.values import (
     CertificateStatus,
     Demand,
     KnownRequest,
+    OneTimeCode,
     Pause,
     ServiceKey,
     StoredAuthority,
@@ -105,6 +106,8 @@ ORDER = Query("order_get", 1, _order)
 """id"""
 ORDER_BY_REFERENCE = Query("order_by_reference", 4, _order)
 """mount, credential, reference, now: open, or within the replay window"""
+ORDER_OF_CLIENT = Query("order_of_client", 3, _order)
+"""mount, reference, not ended before: whichever credential it was placed with; an open one first"""
 ORDERS_OF_OWNER = Query("orders_of_owner", 3, _order)
 """owner, after (id), limit: newest key order does not matter to ACME, stability does"""
 ORDERS_OF_OWNER_NEWEST = Query("orders_of_owner_newest", 3, _order)
@@ -151,6 +154,10 @@ IDEMPOTENT = Query("idempotency_get", 3, lambda row: KnownRequest(*row))
 """scope, key, now"""
 SPENT = Query("spent_get", 3, lambda row: bool(row[0]))
 """scope, value, now: whether it was used up"""
+ONE_TIME_CODE = Query("one_time_code_get", 1, _body(OneTimeCode))
+"""hash (hex), used or not"""
+ONE_TIME_CODES_OPEN = Query("one_time_codes_open", 3, lambda row: str(row[0]))
+"""credential, now, limit: hashes of those that are neither used nor expired"""
 PRODUCT = Query("product_current", 1, _product)
 """name: the newest version"""
 PRODUCT_VERSION = Query("product_get", 2, _product)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -12,18 +10,27 @@ from ca_core.clock import epoch_seconds
 from ca_core.issuance import IssuedCertificate
 from ca_core.ledger import CertificateEvent, Issuance, IssuanceStage, PublishedCRL, serial_hex
 from ca_core.status import CertificateState
-from policy.account import Account, Group, Organisation, User
+from policy.account import Group
 from policy.audit import AuditEvent, Checkpoint, leaf
-from policy.credential import Credential
 from policy.domain import Domain
 from policy.mount import Mount
-from policy.order import Authorization, Order
 from policy.product import Product
 from policy.roles import Role
 from policy.sealing import fingerprint
-from policy.store.values import Block, Bulk, Demand, Job, Pause, ServiceKey, StoredAuthority, StoredCertificate
+from policy.store.tables import TABLES, Entity, Value
+from policy.store.values import (
+    Block,
+    Demand,
+    Job,
+    OneTimeCode,
+    Pause,
+    ServiceKey,
+    StoredAuthority,
+    StoredCertificate,
+)
 
-Value = str | int | bytes | float | None
+REPLAY_SECONDS = 15 * 60
+"""How long after its end an order still answers to its client's reference (a lost answer is asked for again)."""
 
 _encode = msgspec.json.Encoder().encode
 _LISTED = Product | Mount | ServiceKey | StoredAuthority | Block | Group | Role
@@ -75,13 +82,13 @@ class Unit:
 
     def insert(self, entity: Entity) -> None:
         """Write a new entity. A taken key or unique value is a Conflict."""
-        table, columns, _ = _TABLES[type(entity)]
+        table, columns, _ = TABLES[type(entity)]
         self.configuration |= isinstance(entity, _LISTED)  # a new account or credential makes nothing stale
         self.write(f"{table}_insert", *columns(entity), entity.version, _encode(entity).decode())
 
     def save(self, entity: Entity) -> None:
         """Write the next version of an entity; the version before it must be the stored one, else Conflict."""
-        table, columns, cached = _TABLES[type(entity)]
+        table, columns, cached = TABLES[type(entity)]
         self.configuration |= cached
         self.must(f"{table}_save", *columns(entity), entity.version, _encode(entity).decode())
 
@@ -94,6 +101,11 @@ class Unit:
     def credential_spend(self, credential: str, now: datetime) -> None:
         """As credential_active, and one use of its use limit is taken."""
         self.must("credential_spend", credential, epoch_seconds(now))
+
+    def code_spend(self, code: str | None, order: str, now: datetime) -> None:
+        """The one-time code with this hash, if there is one, is unused and has not expired; the order uses it up."""
+        if code is not None:
+            self.must("one_time_code_spend", code, order, epoch_seconds(now))
 
     def account_valid(self, account: str) -> None:
         """The ACME account is valid."""
@@ -258,6 +270,12 @@ class Unit:
         self.must("spent_claim", scope, value, epoch_seconds(until), epoch_seconds(now))
         self.write("spent_sweep", epoch_seconds(now))
 
+    def put_code(self, code: OneTimeCode, keep_from: datetime) -> None:
+        """Let one certificate be enrolled with a code; codes that expired before `keep_from` are forgotten."""
+        self.write("one_time_codes_forget", epoch_seconds(keep_from))
+        body = _encode(code).decode()
+        self.write("one_time_code_insert", code.hash, code.credential, epoch_seconds(code.expires), body)
+
     def put_domain(self, domain: Domain) -> None:
         """Write a pre-validated domain of a group, or what is new of it."""
         self.configuration = True
@@ -309,92 +327,3 @@ class Unit:
     def job_again(self, job: Job, due: datetime) -> None:
         """Give a job back, to be done at `due`, if its lease is still ours."""
         self.must("job_again", job.kind, job.object, job.fence, epoch_seconds(due))
-
-
-Entity = (
-    Order
-    | Authorization
-    | Account
-    | Credential
-    | Product
-    | Mount
-    | User
-    | Group
-    | Organisation
-    | Role
-    | ServiceKey
-    | StoredAuthority
-    | Block
-    | Bulk
-)
-
-REPLAY_SECONDS = 15 * 60
-"""How long after its end an order still answers to its client's reference (a lost answer is asked for again)."""
-
-
-def _seconds(at: datetime | None) -> int | None:
-    return None if at is None else epoch_seconds(at)
-
-
-_TABLES: dict[type, tuple[str, Callable[[Any], tuple[Value, ...]], bool]] = {
-    Order: (
-        "order",
-        lambda o: (
-            o.id,
-            o.status,
-            o.owner,
-            o.credential,
-            o.mount,
-            o.reference,
-            o.replaces,
-            epoch_seconds(o.created),
-            epoch_seconds(o.updated),
-            epoch_seconds(o.expires),
-        ),
-        False,
-    ),
-    Authorization: (
-        "authorization",
-        lambda a: (
-            a.id,
-            a.owner,
-            a.identifier.type,
-            a.identifier.value,
-            int(a.wildcard),
-            a.status,
-            epoch_seconds(a.expires),
-        ),
-        False,
-    ),
-    Account: (
-        "account",
-        lambda a: (a.id, a.mount, a.credential, a.status, a.thumbprint, fingerprint(a.spki)),
-        True,
-    ),
-    Credential: (
-        "credential",
-        lambda c: (
-            c.id,
-            c.type,
-            c.identifier,
-            c.state,
-            c.user,
-            c.group,
-            " ".join(c.products),
-            _seconds(c.not_before),
-            _seconds(c.expires),
-            c.use_limit,
-        ),
-        True,
-    ),
-    Product: ("product", lambda p: (p.name, p.state), True),
-    Mount: ("mount", lambda m: (m.key, int(m.active)), True),
-    User: ("user", lambda u: (u.name, int(u.active)), True),
-    Group: ("group", lambda g: (g.name, int(g.active)), True),
-    Organisation: ("organisation", lambda o: (o.name,), True),
-    Role: ("role", lambda r: (r.name,), True),
-    StoredAuthority: ("authority", lambda a: (a.name,), True),
-    Block: ("block", lambda b: (b.id, b.subject, int(b.active), _seconds(b.until)), True),
-    Bulk: ("bulk", lambda b: (b.id,), False),
-    ServiceKey: ("service_key", lambda k: (k.purpose, k.issuer), True),
-}

@@ -58,6 +58,15 @@ class CertificateStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PastKey:
+    """A service key that was replaced, and that clients may still encrypt to until its certificate expires."""
+
+    label: str
+    certificate: bytes
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceKey:
     """A key that the service itself uses: purpose ("tls", "ocsp"), for which issuer, its label in the key store."""
 
@@ -70,6 +79,21 @@ class ServiceKey:
     created: datetime
     names: tuple[Identifier, ...] = ()
     version: int = 1
+    past: tuple[PastKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OneTimeCode:
+    """A challenge that lets one certificate be enrolled: kept by its peppered hash (hex), as it was made.
+
+    `names` are those that the certificate must have, no more and no less; empty for whatever the product grants.
+    """
+
+    hash: str
+    credential: str
+    created: datetime
+    expires: datetime
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

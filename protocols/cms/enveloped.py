@@ -1,7 +1,7 @@
 """EnvelopedData (RFC 5652 section 6): messages encrypted to one of our keys in, messages for others out.
 
     enveloped = read_enveloped(content)
-    recipient = enveloped.recipient(certificate)     # the part that is for the holder of this certificate
+    recipient = enveloped.find(certificate)          # the part that is for the holder of this certificate
     key = await decrypter.decrypt(recipient.encrypted_key, recipient.scheme)
     plaintext = enveloped.decrypt(key, spare=secrets.token_bytes(32))
 
@@ -100,12 +100,9 @@ class EnvelopedData:
     algorithm: bytes
     ciphertext: bytes
 
-    def recipient(self, certificate: bytes) -> Recipient:
-        """The part for the holder of this certificate. Raises Malformed when the message is for others only."""
-        for one in self.recipients:
-            if names(one.identifier, certificate):
-                return one
-        raise Malformed("the message is not encrypted to a certificate of this server")
+    def find(self, certificate: bytes) -> Recipient | None:
+        """The part for the holder of this certificate, if there is one."""
+        return next((one for one in self.recipients if names(one.identifier, certificate)), None)
 
     def cipher(self, accepted: Sequence[ContentCipher] = AES_CIPHERS) -> ContentCipher:
         """The content cipher. Raises BadAlgorithm for one that is not accepted, Malformed for none at all."""

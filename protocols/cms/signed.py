@@ -282,16 +282,16 @@ _AFTER = bytes.fromhex("3100")  # signerInfos {}
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")  # id-signedData
 
 
-def certs_only(certificates: Sequence[bytes]) -> bytes:
+def certs_only(certificates: Sequence[bytes], *, in_order: bool = False) -> bytes:
     """A degenerate SignedData with certificates and no signature (RFC 5652 section 5.1): "certs-only".
 
     DER: the certificates stand in the order of their encodings (X.690 section 11.6), whatever the order
-    given. They are not looked into. Raises ValueError for no certificate at all: no protocol has a use for
-    that.
+    given; `in_order` leaves them as they are, which is BER, for clients that mind which one is first. They are not
+    looked into. Raises ValueError for no certificate at all: no protocol has a use for that.
     """
     if not certificates:
         raise ValueError("a certs-only message without a certificate says nothing")
-    bag = b"".join(sorted(certificates) if len(certificates) > 1 else certificates)
+    bag = b"".join(certificates if in_order or len(certificates) == 1 else sorted(certificates))
     certificate_set = _header(0xA0, len(bag))
     size = len(_BEFORE) + len(certificate_set) + len(bag) + len(_AFTER)
     signed_data = _header(0x30, size)

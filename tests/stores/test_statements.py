@@ -73,6 +73,8 @@ def everything() -> Unit:
     unit.block_key(b"key", "stolen", NOW)
     unit.pause(values.PAUSE)
     unit.unpause(values.PAUSE)
+    unit.put_code(values.CODE, NOW)
+    unit.code_spend(values.CODE.hash, "o1", NOW)
     unit.claim("c1 create-order", "k", "d", NOW, lease=60, keep=60)
     unit.keep_answer("c1 create-order", "k", b"a")
     unit.release("c1 create-order", "k")

@@ -33,6 +33,7 @@ from policy.store import (
     CertificateFilter,
     Demand,
     Entity,
+    OneTimeCode,
     Pause,
     ServiceKey,
     StoredAuthority,
@@ -55,6 +56,7 @@ def dns(value: str) -> Identifier:
 
 
 PAUSE = Pause("a1", dns("www.example.org"), NOW, "it failed too often")
+CODE = OneTimeCode("0a", "c1", NOW, at(hours=1), ("www.example.org",))
 DOMAIN = Domain("example.org", "web", DomainScope.SUBDOMAINS, at(days=90), NOW, "user:ada")
 DEMAND = Demand(f"certificate:{0x40 << 152 | 1:040x}", NOW, "an incident", "user:ada", "https://ca.example/incident")
 
