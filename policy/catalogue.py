@@ -111,6 +111,15 @@ class Catalogue:
         """A group by its name."""
         return await self._one(GROUP, name)
 
+    async def lineage(self, name: str) -> tuple[Group, ...]:
+        """A group and those above it, nearest first: all of them have to allow what is asked for."""
+        found: list[Group] = []
+        above: str | None = name
+        while above is not None and (group := await self.group(above)) is not None and group not in found:
+            found.append(group)
+            above = group.parent
+        return tuple(found)
+
     async def domains(self, group: str) -> tuple[Domain, ...]:
         """The pre-validated domains of a group, those whose time is over included."""
         epoch = self._store.configuration_epoch

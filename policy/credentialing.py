@@ -207,6 +207,9 @@ class CredentialAdministration:
             raise Malformed(f'there is no group "{new.group}"')
         if not group.active:
             raise Malformed(f'the group "{new.group}" is archived')
+        foreign = set(new.products) - set(group.products)
+        if group.products and foreign:
+            raise Malformed(f'the group "{new.group}" may not have {", ".join(sorted(foreign))}', pointer="/products")
         await check_covers(self._store, actor, user)
 
     def _stored(

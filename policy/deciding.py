@@ -59,7 +59,7 @@ class Deciding:
             product=product,
             credential=credential,
             identifiers=order.identifiers,
-            group=await self._catalogue.group(credential.group),
+            groups=await self._catalogue.lineage(credential.group),
             request=request,
             proven=proven(order.identifiers, authorizations, domains, self._clock()),
         )

@@ -34,6 +34,7 @@ from policy.catalogue import Catalogue
 from policy.credential import Credential, CredentialType, Principal
 from policy.deciding import Deciding
 from policy.dossier import Dossier
+from policy.guards import GUARD_PROBLEMS
 from policy.order import (
     NewOrder,
     Order,
@@ -45,17 +46,11 @@ from policy.order import (
     advance,
 )
 from policy.problems import (
-    AlreadyReplaced,
-    BadCSR,
-    BadPublicKey,
-    Forbidden,
     NotReady,
-    OrderConflict,
     Problem,
     Unavailable,
-    UnknownProduct,
 )
-from policy.quotas import Quotas
+from policy.quotas import Quotas, spend
 from policy.renaming import renamed
 from policy.revocation import BLOCKED_KEY_JOB, CASCADE_JOB, CONFIRM_JOB
 from policy.rules import Case
@@ -159,6 +154,7 @@ class Fulfilment:
             except Conflict as conflict:
                 return await self._conflicted(conflict, order, request)
             return held
+        spend(unit, await self._catalogue.lineage(principal.credential.group), now)
         actor = str(principal.requester)
         return await self._issue(unit, order, OrderEvent.FINALIZE, request, prepared, trace, actor, fresh)
 
@@ -177,6 +173,7 @@ class Fulfilment:
         trace, prepared = await self.deciding.decide(credential, order, product, request)
         unit = Unit()
         self._guard(unit, credential, order, request, self._clock(), fresh=False)
+        spend(unit, await self._catalogue.lineage(credential.group), self._clock())
         unit.audit(_event(AuditTag.ORDER_APPROVED, self._clock(), approver, order, {}))
         step = Step("approval", "approved", f"by {approver}")
         return await self._issue(unit, order, OrderEvent.APPROVE, request, prepared, (*trace, step), approver, False)
@@ -359,26 +356,6 @@ class Fulfilment:
 
 
 _RACED = frozenset({"order_save", "issuance_insert", "issuance_order", "order_reference"})
-
-GUARD_PROBLEMS: dict[str, tuple[type[Problem], str]] = {
-    "credential_active": (Forbidden, "the credential is not active any more"),
-    "credential_spend": (Forbidden, "the credential is not active any more, or used up"),
-    "one_time_code_spend": (Forbidden, "the challenge password was used already, or has expired"),
-    "account_valid": (Forbidden, "the account is not valid any more"),
-    "product_active": (UnknownProduct, "the product is not active any more"),
-    "mount_active": (Forbidden, "this door is closed"),
-    "not_blocked": (Forbidden, "these names or this key were blocked just now"),
-    "key_not_blocked": (BadPublicKey, "this public key is blocked as compromised: make a new key pair"),
-    "order_save": (OrderConflict, "the order was changed at the same time: look at it again"),
-    "reference_free": (OrderConflict, "the same request is being served already: ask again"),
-    "order_reference": (OrderConflict, "the same request is being served already: ask again"),
-    "authorizations_valid": (Forbidden, "an authorization of the order is not valid any more"),
-    "certificate_valid": (Forbidden, "the certificate that is to be renewed is not valid any more"),
-    "not_account_key": (BadCSR, "the public key is the key of an ACME account: use a key pair of its own"),
-    "not_replaced": (AlreadyReplaced, "the certificate named by replaces has a successor already"),
-    "issuance_order": (OrderConflict, "the order is being served already: ask again"),
-}
-"""What a missed guard of commit 1 means to the client."""
 
 
 def _event(tag: AuditTag, at: datetime, actor: str, order: Order, detail: dict[str, Any]) -> AuditEvent:

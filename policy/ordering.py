@@ -20,7 +20,8 @@ from policy.authentication import standing_in
 from policy.catalogue import Catalogue
 from policy.credential import Principal
 from policy.dossier import Agreement, Dossier, completed
-from policy.fulfilment import GUARD_PROBLEMS, Fulfilment, placed_event
+from policy.fulfilment import Fulfilment, placed_event
+from policy.guards import GUARD_PROBLEMS
 from policy.ids import OrderId, new_id
 from policy.order import (
     Identifier,
@@ -251,8 +252,8 @@ class Ordering:
     async def _judge(self, principal: Principal, order: Order, request: CertificationRequest) -> None:
         """What the rules object to in a request, told when it comes and not when it is needed."""
         product = await self._catalogue.product_version(order.product, order.product_version)
-        group = await self._catalogue.group(principal.credential.group)
-        judge(Case(product, principal.credential, order.identifiers, group, request), ON_REQUEST)
+        groups = await self._catalogue.lineage(principal.credential.group)
+        judge(Case(product, principal.credential, order.identifiers, groups, request), ON_REQUEST)
 
     async def agree(self, principal: Principal, order: Order, signer: str) -> Order:
         """Agree to the terms of the order's product, in somebody's name. Raises NotReady when there are none."""

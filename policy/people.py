@@ -23,6 +23,7 @@ from policy.store import (
     GROUPS,
     ORGANISATION,
     PRODUCT,
+    QUOTA_USED,
     ROLE,
     ROLES,
     USER,
@@ -169,6 +170,19 @@ class People:
         if await self._store.one(GROUP, group.name) is None:
             return await self.create_group(group, actor)
         return await self.change_group(group.name, actor, **_fields(group))
+
+    async def lineage(self, name: str) -> list[Group]:
+        """A group and those above it, nearest first: what it may ask for, all of them have to allow."""
+        found: list[Group] = []
+        above: str | None = name
+        while above is not None and (group := await self._store.one(GROUP, above)) is not None:
+            found.append(group)
+            above = group.parent
+        return found
+
+    async def quota_used(self, name: str) -> int:
+        """How many certificates of its quota a group has had this month."""
+        return await self._store.one(QUOTA_USED, name, f"{self._clock():%Y-%m}") or 0
 
     async def _group(self, name: str, permission: str, actor: Actor) -> Group:
         actor.check(permission)

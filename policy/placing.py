@@ -15,7 +15,8 @@ from policy.blocking import Blocking
 from policy.catalogue import Catalogue
 from policy.credential import Principal
 from policy.dossier import Dossier, completed
-from policy.fulfilment import GUARD_PROBLEMS, placed_event
+from policy.fulfilment import placed_event
+from policy.guards import GUARD_PROBLEMS
 from policy.ids import OrderId, new_id
 from policy.limits import Limits
 from policy.order import (
@@ -146,7 +147,7 @@ class Placing:
             product=product,
             credential=principal.credential,
             identifiers=identifiers,
-            group=await self._catalogue.group(principal.credential.group),
+            groups=await self._catalogue.lineage(principal.credential.group),
         )
         trace = judge(case, AT_PLACING) if judged else ()
         self._check_ancestors(product, new)
@@ -202,8 +203,8 @@ class Placing:
     ) -> Product:
         """The product under which this name is to be proven before any order. Raises what the rules object to."""
         chosen = await self.product(principal, NewOrder(product=product), (identifier,))
-        group = await self._catalogue.group(principal.credential.group)
-        judge(Case(chosen, principal.credential, (identifier,), group), AT_PLACING)
+        groups = await self._catalogue.lineage(principal.credential.group)
+        judge(Case(chosen, principal.credential, (identifier,), groups), AT_PLACING)
         if subdomains and not chosen.names.public_suffixes and is_public_suffix(identifier.base):
             raise RejectedIdentifier(f'"{identifier.base}" is a public suffix: nobody has all names below it')
         self._limits.take("new_orders_per_credential", principal.credential.id, "new orders with this credential")

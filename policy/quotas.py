@@ -1,4 +1,4 @@
-"""Limits on what is issued: certificates per registered domain, and for exactly the same names.
+"""Limits on what is issued: certificates per registered domain, for exactly the same names, and of a group's quota.
 
 They are looked at when an order is placed and counted when it is about to be signed. A renewal is exempt: what is
 there may go on (RFC 9773 section 5 for `replaces`; other doors show the certificate that they renew).
@@ -7,10 +7,13 @@ there may go on (RFC 9773 section 5 for `replaces`; other doors show the certifi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from ca_core.names import Identifier, IdentifierType
+from policy.account import Group
 from policy.limits import Limits
 from policy.rules.identifiers import registered_domain
+from policy.store import Unit
 
 PER_DOMAIN = "certificates_per_domain"
 DUPLICATES = "duplicate_certificates"
@@ -39,3 +42,10 @@ class Quotas:
         if self._limits.has(DUPLICATES) and identifiers:
             names = " ".join(sorted(str(one) for one in identifiers))
             self._limits.take(DUPLICATES, names, "certificates for exactly these names", count=count)
+
+
+def spend(unit: Unit, groups: Iterable[Group], now: datetime) -> None:
+    """Guard that each of these groups has certificates of this month (UTC) left, and take one of each quota."""
+    for group in groups:
+        if group.quota is not None:
+            unit.must("quota_spend", group.name, f"{now:%Y-%m}", group.quota)

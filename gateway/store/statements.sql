@@ -351,6 +351,14 @@ INSERT INTO groups (name, active, version, body) VALUES (?1, ?2, ?3, ?4);
 -- name: group_save
 UPDATE groups SET active = ?2, version = ?3, body = ?4 WHERE name = ?1 AND version = ?3 - 1;
 
+-- name: quota_used
+SELECT used FROM group_quotas WHERE group_name = ?1 AND month = ?2;
+
+-- name: quota_spend
+INSERT INTO group_quotas (group_name, month, used) SELECT ?1, ?2, 1 WHERE ?3 > 0
+ON CONFLICT (group_name, month) DO UPDATE SET used = used + 1 WHERE used < ?3
+RETURNING used;
+
 -- name: domains_of_group
 SELECT body FROM domains WHERE group_name = ?1 ORDER BY name;
 

@@ -39,7 +39,8 @@ class Case(msgspec.Struct, frozen=True):
     product: Product
     credential: Credential
     identifiers: tuple[Identifier, ...]
-    group: Group | None = None
+    groups: tuple[Group, ...] = ()
+    """The credential's group and those above it."""
     request: CertificationRequest | None = None
     judged: Judged | None = None
     proven: frozenset[Identifier] = msgspec.field(default_factory=frozenset)

@@ -117,11 +117,10 @@ def _refusal(case: Case, identifier: Identifier) -> str | None:
             return "is a wildcard, which the product does not grant"
         if not rules.public_suffixes and is_public_suffix(identifier.base):
             return f'is a wildcard right below the public suffix "{identifier.base}"'
-    domains = case.group.domains if case.group is not None else ()
-    if domains and identifier.type is IdentifierType.DNS:
+    for group in case.groups if identifier.type is IdentifierType.DNS else ():
         name = identifier.base
-        if not any(name == domain or name.endswith("." + domain) for domain in domains):
-            return f'is outside the domains of group "{case.credential.group}" ({", ".join(domains)})'
+        if group.domains and not any(name == domain or name.endswith("." + domain) for domain in group.domains):
+            return f'is outside the domains of group "{group.name}" ({", ".join(group.domains)})'
     return None
 
 

@@ -169,6 +169,8 @@ MOUNTS = Query("mounts_all", 0, _mount)
 USER = Query("user_get", 1, _body(User))
 USERS = Query("users_all", 0, _body(User))
 GROUP = Query("group_get", 1, _body(Group))
+QUOTA_USED = Query("quota_used", 2, lambda row: int(row[0]))
+"""group, month as "2026-11": certificates of the group"""
 GROUPS = Query("groups_all", 0, _body(Group))
 DOMAINS_OF_GROUP = Query("domains_of_group", 1, _body(Domain))
 """group"""

@@ -13,7 +13,9 @@ from gateway.store import opening
 from gateway.store.migrations import schema
 from gateway.store.queries import read_statements, statements
 from policy import store as interface
+from policy.account import Group
 from policy.audit import Checkpoint
+from policy.quotas import spend
 from policy.store import Job, Query, Unit
 from tests.stores import values
 from tests.stores.values import NOW
@@ -55,6 +57,7 @@ def everything() -> Unit:
     unit.credential_active("c1", NOW)
     unit.credential_spend("c1", NOW)
     unit.account_valid("a1")
+    spend(unit, (Group("web", quota=5),), NOW)
     unit.product_active("tls-server")
     unit.mount_active("rest/default")
     unit.key_not_blocked(b"key")

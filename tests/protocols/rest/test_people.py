@@ -289,3 +289,16 @@ async def test_orders_of_another_group_are_missing(two: tuple[API, API]) -> None
     for path in (f"/orders/{placed.json['id']}", f"/certificates/{placed.json['certificate']['serial']}"):
         assert (await red("GET", path)).status == 200
         assert (await blue("GET", path)).status == 404
+
+
+async def test_me_says_what_may_be_asked_and_how_much_is_left(api: API, house: House) -> None:
+    """User, groups, products, permissions, quotas and end: what a client has to know before it asks."""
+    await house.core.people.change_group("ops", ACTOR, quota=5, products=("tls",), domains=("certgate.test",))
+    await api("POST", "/orders", {"csr": make_csr("a.certgate.test")})
+    me = (await api.with_key(await access_key(house, "alice"))("GET", "/me")).json
+    assert (me["user"], me["group"], me["groups"], me["roles"]) == ("alice", "ops", ["ops"], ["requester"])
+    assert me["quotas"] == [{"group": "ops", "limit": 5, "used": 1}]
+    assert [one["name"] for one in me["products"]] == ["tls"]
+    assert me["domains"] == ["certgate.test"]
+    assert "order:place:own" in me["permissions"]
+    assert me["acting_for"] is None
