@@ -50,7 +50,10 @@ CASCADE_AGAIN_SECONDS = 60
 
 _METHODS: dict[CredentialType, tuple[AuthenticationMethod, ...]] = {
     CredentialType.ACME: (AuthenticationMethod.EAB, AuthenticationMethod.NONE),
-    CredentialType.EST: (AuthenticationMethod.PASSWORD, AuthenticationMethod.CERTIFICATE),
+    CredentialType.EST: (
+        *(AuthenticationMethod.PASSWORD, AuthenticationMethod.CERTIFICATE),
+        AuthenticationMethod.SHARED_SECRET,  # HTTP Digest, which computes with the secret
+    ),
     CredentialType.REST: (AuthenticationMethod.ACCESS_KEY, AuthenticationMethod.OAUTH),
     CredentialType.CMP: (AuthenticationMethod.SHARED_SECRET, AuthenticationMethod.CERTIFICATE),
     CredentialType.SCEP: (

@@ -9,7 +9,17 @@ from protocols.est.settings import CREDENTIAL_FORM, ESTSettings, read_options
 
 PROTOCOL = ProtocolDescription(
     name="est",
-    documents=("RFC 7030", "RFC 8951", "RFC 9908", "RFC 7617", "RFC 5929", "RFC 9266", "RFC 7894", "RFC 6402"),
+    documents=(
+        "RFC 7030",
+        "RFC 8951",
+        "RFC 9908",
+        "RFC 7616",
+        "RFC 7617",
+        "RFC 5929",
+        "RFC 9266",
+        "RFC 7894",
+        "RFC 6402",
+    ),
     settings=ESTSettings,
     factory=ESTEndpoint,
     problems=STATUS,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from binascii import a2b_base64, b2a_base64
+from datetime import datetime
 from functools import lru_cache
 from typing import cast
 
 from ca_core.csr import CertificationRequest, read_csr, read_pem_or_der
-from policy.credential import CertificateClaim, PasswordClaim
+from policy.credential import CertificateClaim, Claim, MACClaim, PasswordClaim
 from policy.problems import Malformed, Unauthenticated, UnsupportedMedia
 from policy.registration import RenewalWindow
 from policy.sealing import Secret
 from protocols.cms.signed import SignedData, certs_only, crls_only, read_signed
+from protocols.est.digest import Digests
 from protocols.est.settings import MountOptions
 from protocols.http import HTTPRequest, HTTPResponse
 from protocols.renewalinfo import write_window
@@ -33,6 +35,17 @@ _BASE64 = (("Content-Transfer-Encoding", "base64"),)
 
 # --- claims
 # ---------------------------------------------------------------------------------------------------
+
+
+def read_authorization(request: HTTPRequest, digests: Digests | None, now: datetime) -> PasswordClaim | MACClaim | None:
+    """What the Authorization field claims: HTTP Basic, or Digest where that is offered; none when there is no field.
+
+    Raises Unauthenticated.
+    """
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    if digests is not None and scheme.lower() == "digest":
+        return digests.read(rest, request, now)
+    return read_password(request)
 
 
 def read_password(request: HTTPRequest) -> PasswordClaim | None:
@@ -58,12 +71,12 @@ def read_password(request: HTTPRequest) -> PasswordClaim | None:
     return PasswordClaim(name, Secret(password))
 
 
-def read_secret(challenge: str, password: PasswordClaim | None) -> PasswordClaim:
+def read_secret(challenge: str, password: Claim | None) -> PasswordClaim:
     """A challengePassword that is a secret of the credential: of whom Basic names, else "user:password".
 
     Without a colon it belongs to the user without a name.
     """
-    if password is not None:
+    if isinstance(password, PasswordClaim):
         return PasswordClaim(password.username, Secret(challenge.encode()))
     user, colon, rest = challenge.partition(":")
     return PasswordClaim(user, Secret(rest.encode())) if colon else PasswordClaim("", Secret(challenge.encode()))

@@ -6,7 +6,7 @@ import secrets
 
 from ca_core.clock import Clock
 from ca_core.csr import CertificationRequest, read_csr
-from policy.credential import CertificateClaim, Claim, PasswordClaim, Principal
+from policy.credential import CertificateClaim, Claim, MACClaim, PasswordClaim, Principal
 from policy.mount import Mount
 from policy.order import Order, OrderStatus
 from policy.problems import Forbidden, Problem, Unauthenticated
@@ -17,6 +17,7 @@ from protocols.endpoint import Services
 from protocols.est import codec, csrattrs, fullcmc, problems, translate
 from protocols.est.demands import NOTHING, read_demands
 from protocols.est.demands import check as check_demands
+from protocols.est.digest import Digests, Stale
 from protocols.est.keygen import protect, read_protection
 from protocols.est.possession import check_linking, linking_attribute, read_shared_secret
 from protocols.est.settings import (
@@ -44,6 +45,11 @@ class ESTEndpoint:
         self._settings = services.settings
         self._clock = services.clock
 
+    def _digests(self) -> Digests | None:
+        """HTTP Digest, where the operator switched it on; its nonces die with the store's opening, as ACME's."""
+        settings = self._settings
+        return Digests(settings.realm, self._ra.nonce_key(), settings.digest) if settings.digest else None
+
     def routes(self, mounts: tuple[Mount, ...]) -> tuple[Route, ...]:
         """The operations of every EST mount: with its label and, for the one labelled "default", without.
 
@@ -53,7 +59,7 @@ class ESTEndpoint:
         for mount in mounts:
             if mount.protocol != "est":
                 continue
-            mounted = MountedEST(self._ra, self._settings, self._clock, mount)
+            mounted = MountedEST(self._ra, self._settings, self._clock, self._digests(), mount)
             routes += mounted.routes(f"{ROOT}/{mount.label}")
             # strongSwan 5.9.8 has no option for a label: the path of its --url comes before the well-known part.
             routes += mounted.routes(f"/{mount.label}{ROOT}")
@@ -63,16 +69,23 @@ class ESTEndpoint:
 
     def say(self, problem: Problem, request: HTTPRequest) -> HTTPResponse:
         """A status and a text (RFC 8951 section 5)."""
-        return problems.say(problem, self._settings.realm)
+        challenges: tuple[tuple[str, str], ...] = (problems.challenge(self._settings.realm),)
+        digests = self._digests() if isinstance(problem, Unauthenticated) else None
+        if digests is not None:
+            challenges = (*digests.challenges(self._clock(), stale=isinstance(problem, Stale)), *challenges)
+        return problems.say(problem, challenges)
 
 
 class MountedEST:
     """The operations at one mount, with its options read once."""
 
-    def __init__(self, ra: RegistrationAuthority, settings: ESTSettings, clock: Clock, mount: Mount) -> None:
+    def __init__(
+        self, ra: RegistrationAuthority, settings: ESTSettings, clock: Clock, digests: Digests | None, mount: Mount
+    ) -> None:
         self._ra = ra
         self._settings = settings
         self._clock = clock
+        self._digests = digests
         self._key = mount.key
         self._label = mount.label
         self._options = options = read_options(mount)
@@ -134,7 +147,7 @@ class MountedEST:
         try:
             return (await self._principal(claims, request)).credential.products
         except (Unauthenticated, Forbidden):
-            if isinstance(claims[0], PasswordClaim):
+            if isinstance(claims[0], PasswordClaim | MACClaim):
                 raise
             return None
 
@@ -262,7 +275,7 @@ class MountedEST:
 
     def _claims(self, request: HTTPRequest, secret: str | None = None) -> list[Claim]:
         """Everything that was shown: password, secret in the request, certificate."""
-        password = codec.read_password(request)
+        password = codec.read_authorization(request, self._digests, self._clock())
         certificate = codec.read_certificate(request)
         claims: list[Claim] = []
         if password is not None:
@@ -287,7 +300,7 @@ class MountedEST:
 
         The certificate is asked for in the handshake: HTTP has no challenge for it, so 401 would mislead.
         """
-        password = any(isinstance(claim, PasswordClaim) for claim in claims)
+        password = any(isinstance(claim, PasswordClaim | MACClaim) for claim in claims)
         certificate = any(isinstance(claim, CertificateClaim) for claim in claims)
         wanted = self._options.authentication
         if wanted in (Authentication.CERTIFICATE, Authentication.BOTH) and not certificate:

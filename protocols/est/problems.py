@@ -67,10 +67,13 @@ _RETRY_SECONDS = 30
 """Retry-After of 429 and 503 where the problem names none: no hammering, yet short for a booting device."""
 
 
-def say(problem: Problem, realm: str) -> HTTPResponse:
-    """A problem as plain text for the person who reads the device's log (RFC 8951 section 5)."""
+def say(problem: Problem, challenges: tuple[tuple[str, str], ...]) -> HTTPResponse:
+    """A problem as plain text for the person who reads the device's log (RFC 8951 section 5).
+
+    `challenges` are the WWW-Authenticate fields of a 401.
+    """
     status = STATUS.get(problem.kind, 500)
-    headers = (("WWW-Authenticate", challenge(realm)),) if status == 401 else retry_after(problem)
+    headers = challenges if status == 401 else retry_after(problem)
     lines = [problem.detail, *(f"- {one.detail}" for one in problem.subproblems)]
     return HTTPResponse(status, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"), TEXT, headers)
 
@@ -82,9 +85,9 @@ def retry_after(problem: Problem) -> tuple[tuple[str, str], ...]:
     return (("Retry-After", str(problem.retry_after or _RETRY_SECONDS)),)
 
 
-def challenge(realm: str) -> str:
+def challenge(realm: str) -> tuple[str, str]:
     """The WWW-Authenticate field that asks for Basic with UTF-8 (RFC 7617 section 2.1)."""
-    return f'Basic realm="{realm}", charset="UTF-8"'
+    return ("WWW-Authenticate", f'Basic realm="{realm}", charset="UTF-8"')
 
 
 def not_offered(operation: str) -> HTTPResponse:

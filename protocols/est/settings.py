@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,6 +20,9 @@ Seconds = Annotated[int, msgspec.Meta(ge=1)]
 SecondsOrZero = Annotated[int, msgspec.Meta(ge=0)]
 Realm = Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[ !#-\[\]-~]*$")]
 """Printable ASCII without quotation mark and backslash, which a quoted-string takes as it is (RFC 9110)."""
+
+DigestAlgorithm = Literal["SHA-256", "MD5"]
+"""RFC 7616 section 3.2; libest knows MD5 alone."""
 
 # RFC 7030 section 3.2.2: a label is never the name of an operation. Those of RFC 8295 are kept free, too.
 RESERVED_LABELS = frozenset(
@@ -38,6 +41,10 @@ class ESTSettings:
     realm: Realm = field(
         default="EST",
         metadata={"help": "Name of the protection space that HTTP Basic shows (RFC 7617 section 2)."},
+    )
+    digest: tuple[DigestAlgorithm, ...] = field(
+        default=(),
+        metadata={"help": 'HTTP Digest for old clients: "SHA-256", "MD5", in the order of offering; empty for none.'},
     )
     held_retry_after_seconds: Seconds = field(
         default=60,
@@ -207,10 +214,11 @@ def _contradictions(options: MountOptions) -> list[str]:
 CREDENTIAL_FORM = (
     CredentialField(
         "method",
-        "choice:password,certificate",
+        "choice:password,certificate,shared-secret",
         "password",
-        "How clients prove it: user name and password (HTTP Basic), or a TLS client certificate of another "
-        "CA that the mount trusts. Certificates enrolled with the credential always count as proof of it.",
+        "How clients prove it: user name and password (HTTP Basic), a TLS client certificate of another CA that the "
+        "mount trusts, or a secret that is kept recoverable (HTTP Digest, where est.digest offers it). Certificates "
+        "enrolled with the credential always count as proof of it.",
     ),
     CredentialField(
         "identifier",

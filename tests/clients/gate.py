@@ -261,9 +261,10 @@ class Gate:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Gate]:
-    """A gate from quickstart to a clean end: exit status 0, and no traceback in its log."""
+def serving(folder: Path, *flags: str) -> Iterator[Gate]:
+    """A gate from quickstart to a clean end: exit status 0, and no traceback in its log. `flags` are further ones."""
     gate = Gate(folder)
+    gate.flags += flags
     made = gate.quickstart()
     assert made.status == 0, made.text
     try:

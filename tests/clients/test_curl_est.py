@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from tests.clients.gate import Gate, names_of, run, serial_of
+from tests.clients.gate import Gate, names_of, run, serial_of, serving
 
 pytestmark = [pytest.mark.client, pytest.mark.door]
 
@@ -213,3 +213,23 @@ def test_unknown_label_and_operation_are_404(curl: Curl) -> None:
     """E1: What is not there is not there, with or without a password."""
     assert curl("nothing-here/cacerts").status == 404
     assert curl("simplydisenroll", *curl.user).status == 404
+
+
+def test_digest_where_it_is_switched_on(need: Callable[..., None], tmp_path: Path) -> None:
+    """E12: curl answers the challenge (SHA-256, and MD5 as libest does) with a secret that is kept for it."""
+    need("curl", "openssl")
+    for algorithm in ("SHA-256", "MD5"):
+        with serving(tmp_path / algorithm, "--set", f"est.digest=['{algorithm}']") as gate:
+            said = gate.certgate(
+                *("credential", "create", "--type", "est", "--user", "alice", "--group", "operations"),
+                *("--product", "device", "--method", "shared-secret", "--json"),
+            )
+            assert said.status == 0, said.text
+            made = json.loads(said.out)
+            curl = Curl(gate, tmp_path)
+            request = curl.request("digested.certgate.test")
+            user = ("--digest", "--user", f"{made['identifier']}:{made['secret']}")
+            answer = curl.post("simpleenroll", request, *user)
+            assert answer.status == 200, answer.body
+            assert f"algorithm={algorithm.lower()}" in answer.head  # of the challenge before
+            assert curl.post("simpleenroll", request, *user[:2], f"{made['identifier']}:no").status == 401

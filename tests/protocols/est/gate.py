@@ -38,6 +38,7 @@ class Gate:
             base_url="https://x",
             mtls_url="https://x",
             status_url="http://x",
+            clock=self.house.clock,
         )
         endpoint = ESTEndpoint(services)
         mounts = [await core.ra.mount(key) for key in ("est/default", *self.labels)]

@@ -7,8 +7,7 @@ import pytest
 import policy.problems
 from ca_core.problems import Malformed, Problem
 from policy.problems import Forbidden, Internal, RateLimited, Unauthenticated
-from protocols.est.problems import FAIL_INFO, STATUS, say
-from protocols.est.settings import ESTSettings
+from protocols.est.problems import FAIL_INFO, STATUS, challenge, say
 from tests.protocols.est.small import text_of
 
 KINDS = [
@@ -16,6 +15,8 @@ KINDS = [
     for kind in vars(policy.problems).values()
     if isinstance(kind, type) and issubclass(kind, Problem) and kind is not Problem
 ]
+
+CHALLENGES = (challenge("EST"),)
 
 
 def test_the_table_is_complete_and_has_nothing_else() -> None:
@@ -26,7 +27,7 @@ def test_the_table_is_complete_and_has_nothing_else() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_every_problem_is_said_as_text(kind: type[Problem]) -> None:
     """RFC 8951 section 5: plain text; client faults are 4xx, ours 5xx; context stays inside."""
-    answer = say(kind("what was wrong: ü", secret="hidden"), "EST")
+    answer = say(kind("what was wrong: ü", secret="hidden"), CHALLENGES)
     assert answer.content_type == "text/plain; charset=utf-8"
     assert text_of(answer) == "what was wrong: ü\n"
     ours = kind.kind in ("internal", "unavailable")
@@ -38,7 +39,7 @@ def test_every_problem_is_said_as_text(kind: type[Problem]) -> None:
 
 def test_a_problem_may_say_when_to_come_back() -> None:
     """Its own time wins."""
-    assert dict(say(RateLimited("slow down", retry_after=3), "EST").headers) == {"Retry-After": "3"}
+    assert dict(say(RateLimited("slow down", retry_after=3), CHALLENGES).headers) == {"Retry-After": "3"}
 
 
 def test_a_kind_of_another_distribution_is_an_internal_one() -> None:
@@ -49,15 +50,15 @@ def test_a_kind_of_another_distribution_is_an_internal_one() -> None:
 
         kind = "strange"
 
-    assert say(Strange("?"), "EST").status == say(Internal("?"), "EST").status == 500
+    assert say(Strange("?"), CHALLENGES).status == say(Internal("?"), CHALLENGES).status == 500
 
 
 def test_text_that_is_no_unicode_is_sent_all_the_same() -> None:
     """Lone surrogates come out of badly encoded fields."""
-    assert say(Malformed("\ud800"), "EST").status == say(Forbidden("x"), "EST").status - 3
+    assert say(Malformed("\ud800"), CHALLENGES).status == say(Forbidden("x"), CHALLENGES).status - 3
 
 
 def test_the_realm_is_the_configured_one() -> None:
     """RFC 7617 section 2."""
-    answer = say(Unauthenticated("who?"), ESTSettings(realm="Devices of Example").realm)
+    answer = say(Unauthenticated("who?"), (challenge("Devices of Example"),))
     assert dict(answer.headers)["WWW-Authenticate"] == 'Basic realm="Devices of Example", charset="UTF-8"'
