@@ -118,15 +118,21 @@ def read_tlv(data: bytes, offset: int, tag: int | None = None) -> Element:
     return Element(start, start + size)
 
 
-def elements(data: bytes, tag: int = SEQUENCE) -> tuple[bytes, ...]:
-    """The elements inside the one element that `data` is, each with its header. Raises ValueError."""
-    outer = read_tlv(data, 0, tag)
-    if outer.end != len(data):
+def elements(data: bytes, tag: int | None = SEQUENCE) -> tuple[bytes, ...]:
+    """The elements inside the one element that `data` is, each with its header; `tag` is its own, None for any.
+
+    Raises ValueError when they do not fill it.
+    """
+    offset, last = read_tlv(data, 0, tag)
+    if last != len(data):
         raise ValueError("there are octets after the end")
     found: list[bytes] = []
-    offset = outer.start
-    while offset < outer.end:
-        element = read_tlv(data, offset)
-        found.append(data[offset : element.end])
-        offset = element.end
+    while offset < last:
+        # Short lengths are nearly all there are; anything else is read with all care.
+        size = data[offset + 1] if offset + 1 < last else 0x80
+        end = offset + 2 + size if size < 0x80 else read_tlv(data, offset).end
+        if end > last:
+            raise ValueError(f"the element at offset {offset} is longer than what it is in")
+        found.append(data[offset:end])
+        offset = end
     return tuple(found)

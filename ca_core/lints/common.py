@@ -21,6 +21,7 @@ from ca_core.der import (
     NULL,
     OCTET_STRING,
     SEQUENCE,
+    elements,
     object_identifier,
     read_tlv,
     sequence,
@@ -190,29 +191,6 @@ def key_type_of(spki: bytes) -> str:
     return f"rsa-{_modulus_bits(spki, end)}" if kind == "rsa" else kind
 
 
-def elements(element: bytes) -> list[bytes]:
-    """The elements inside a constructed one, headers included. Raises ValueError when they do not fill it."""
-    found = []
-    try:
-        size, offset = element[1], 2
-        if size >= 0x80:
-            offset += size & 0x7F
-            size = int.from_bytes(element[2:offset], "big")
-        last = offset + size
-        while offset < last:
-            size, start = element[offset + 1], offset + 2
-            if size >= 0x80:
-                start += size & 0x7F
-                size = int.from_bytes(element[offset + 2 : start], "big")
-            found.append(element[offset : start + size])
-            offset = start + size
-    except IndexError as exc:
-        raise ValueError("an element ends too early") from exc
-    if offset != len(element) or last != len(element):
-        raise ValueError("an element is longer or shorter than what is in it")
-    return found
-
-
 def read_extension(item: bytes) -> Extension:
     """One Extension of its DER."""
     parts = elements(item)
@@ -276,9 +254,9 @@ def _read_distribution_points(value: bytes) -> tuple[str | None, ...]:
             name
             for field in elements(point)
             if field[0] == 0xA0
-            for full_name in elements(field)
+            for full_name in elements(field, None)
             if full_name[0] == 0xA0
-            for name in elements(full_name)
+            for name in elements(full_name, None)
         ]
         uris += [_uri(name) for name in names] or [None]
     return tuple(uris)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from cryptography import x509
 
 from ca_core import oids
-from ca_core.der import integer, object_identifier, sequence, tlv
-from ca_core.lints.common import Common, Extension, content, elements, key_type_of, read_common
+from ca_core.der import elements, integer, object_identifier, sequence, tlv
+from ca_core.lints.common import Common, Extension, content, key_type_of, read_common
 from ca_core.names import Identifier, Subject, read_general_names, read_subject
 from ca_core.problems import BadCSR, RejectedIdentifier
 
@@ -33,7 +33,7 @@ class LintSubject:
         self.not_before = self.certificate.not_valid_before_utc
         self.not_after = self.certificate.not_valid_after_utc
         if fields[0][0] != _VERSION:
-            fields.insert(0, b"")
+            fields = (b"", *fields)
         _, _, algorithm, self.issuer_der, validity, self.subject_der, self.spki = fields[:7]
         self.times = elements(validity)
         own: dict[str, Extension] = {}
@@ -81,7 +81,7 @@ def _extensions(field: bytes, own: dict[str, Extension]) -> tuple[bytes | Extens
     if field[0] != _EXTENSIONS:
         return ()
     found: list[bytes | Extension] = []
-    for item in elements(elements(field)[0]):
+    for item in elements(elements(field, None)[0]):
         start = 2 if item[1] < 0x80 else 2 + (item[1] & 0x7F)
         oid = _OWN.get(item[start : start + _OID_OCTETS])
         if oid is None:
@@ -93,7 +93,7 @@ def _extensions(field: bytes, own: dict[str, Extension]) -> tuple[bytes | Extens
     return tuple(found)
 
 
-def _wrapped(tbs: bytes, fields: list[bytes]) -> x509.Certificate:
+def _wrapped(tbs: bytes, fields: tuple[bytes, ...]) -> x509.Certificate:
     """The to-be-signed bytes as a certificate under a static dummy signature. Raises ValueError."""
     try:
         serial_number, algorithm = fields[1:3] if fields[0][0] == _VERSION else fields[:2]

@@ -76,7 +76,7 @@ def final_content(case: Case) -> Iterator[Step | Problem]:
         pattern = case.product.names.common_name
         if not pattern or re.fullmatch(pattern, cn) is None or _is_ip(cn):
             yield BadCSR(f'the certificate would have the common name "{cn}", which was not granted')
-    validity = f"{judged.not_before:%Y-%m-%d} to {judged.not_after:%Y-%m-%d}"
+    validity = f"{judged.not_before.date()} to {judged.not_after.date()}"
     yield Step("content", "as ordered", f"{len(judged.names)} names, {validity}")
 
 

@@ -135,7 +135,7 @@ async def test_networks_are_those_that_the_address_is_compared_with(house: House
     [
         pytest.param({"product": "nothing"}, UnknownProduct, id="product"),
         pytest.param({"kind": "acme", "product": "device"}, Malformed, id="product of another door"),
-        pytest.param({"kind": "scep"}, Malformed, id="door that does not exist"),
+        pytest.param({"kind": "waep"}, Malformed, id="door that does not exist"),
         pytest.param({"mounts": ("acme/default",)}, Malformed, id="mount of another door"),
         pytest.param({"identifier": "print:er"}, Malformed, id="user name that HTTP cannot say"),
         pytest.param({"expires": START}, Malformed, id="already over"),
