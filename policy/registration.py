@@ -290,10 +290,9 @@ class RegistrationAuthority:
         if new.request is None:
             raise OrderConflict("enrolling needs a certification request")
         placing = self._parts.placing
-        order = await placing.known(principal, new)
+        # What may come once only is found out by the guard of commit 1, which asks inside the transaction.
+        order = None if new.once else await placing.known(principal, new)
         if order is not None:
-            if new.once:
-                raise OrderConflict("the transaction is known already: begin a new one")
             await self._check_still_valid(order)
         else:
             # Judged once, on the to-be-signed certificate: it follows at once.
@@ -303,8 +302,8 @@ class RegistrationAuthority:
                 order = await self._parts.fulfilment.fulfil(principal, order, new.request, placed=placed)
             except OrderConflict:
                 # The same reference came twice at the same moment: the other one made the order.
-                order = await placing.known(principal, new)
-                if order is None or new.once:
+                order = None if new.once else await placing.known(principal, new)
+                if order is None:
                     raise
         if order.status in (OrderStatus.INVALID, OrderStatus.CANCELLED):
             problem = order.problem

@@ -55,6 +55,10 @@ def measurements(gate: Gate) -> Iterator[Measurement]:
         words += ("--domain", "certgate.test", "--ca-bundle", gate.root)
         yield Measurement("EST simpleenroll, kept-alive connections", "enroll", words, "--json-out")
         yield Measurement("EST simpleenroll, new connections", "enroll", (*words, "--new-connection"), "--json-out")
+    if cmp := told.get("cmp"):
+        words = ("cmp", cmp["url"], "--ref", cmp["reference"], "--secret", cmp["secret"], "--domain", "certgate.test")
+        yield Measurement("CMP p10cr, PBM 500, implicitConfirm", "enroll", words, "--json-out")
+        yield Measurement("CMP p10cr, PBM 500, certConf", "enroll", (*words, "--confirm"), "--json-out")
 
 
 def measure(gate: Gate, one: Measurement, count: int, concurrency: int) -> dict[str, Any]:
