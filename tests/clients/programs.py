@@ -22,6 +22,8 @@ class Program:
     name: str
     packages: tuple[str, ...]
     modules: tuple[str, ...]
+    file: str = ""
+    """What is looked for where it is no program on the path: a Java library."""
     service: bool = False
     """Whether its package starts a server of the whole machine, which nobody wants of a `make test`."""
 
@@ -36,6 +38,12 @@ PROGRAMS = (
         "pki",
         ("strongswan-pki", "libstrongswan-standard-plugins", "libstrongswan-extra-plugins"),
         ("test_strongswan.py",),
+    ),
+    Program(
+        "bouncycastle",
+        ("libbcpkix-java", "default-jdk-headless"),
+        ("test_bouncycastle_cmp.py",),
+        "/usr/share/java/bcpkix.jar",
     ),
     Program("unbound", ("unbound",), ("test_unbound.py",), service=True),
     Program("curl", ("curl",), ("test_curl_est.py", "../architecture/test_readme.py")),
@@ -53,14 +61,19 @@ def strict() -> bool:
 
 def missing() -> list[Program]:
     """The programs that are not installed."""
-    return [program for program in PROGRAMS if shutil.which(program.name) is None]
+    return [program for program in PROGRAMS if not _there(program)]
+
+
+def _there(program: Program) -> bool:
+    return os.path.exists(program.file) if program.file else shutil.which(program.name) is not None
 
 
 def why_missing(name: str) -> str | None:
     """Nothing when the program is installed, else the sentence that says what to install."""
-    if shutil.which(name) is not None:
+    program = next((one for one in PROGRAMS if one.name == name), Program(name, (name,), ()))
+    if _there(program):
         return None
-    packages = next((program.packages for program in PROGRAMS if program.name == name), (name,))
+    packages = program.packages
     return f"{name} is not installed (Debian: apt-get install {' '.join(packages)})"
 
 
