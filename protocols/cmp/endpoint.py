@@ -202,7 +202,7 @@ class MountedCMP:
             raise
 
     def _frame(self) -> Frame:
-        strict = self._options.profile is Profile.LIGHTWEIGHT
+        strict = self._options.profile is not Profile.RFC9810
         return Frame(self._clock(), timedelta(seconds=self._settings.message_time_seconds), strict)
 
     # ----------------------------------------------------------------- who speaks
@@ -224,7 +224,7 @@ class MountedCMP:
             claim = self._mac_claim(message, algorithm)
             binding = Binding(Kind.MAC, algorithm.oid.hex(), claim.reference)
         else:
-            signer = check_signature(message, key_id_needed=self._options.profile is Profile.LIGHTWEIGHT)
+            signer = check_signature(message, key_id_needed=self._options.profile is not Profile.RFC9810)
             leaf, *chain = message.extra_certs
             claim = CertificateClaim(leaf, tuple(chain), held=asks_for_release(message))
             binding = Binding(Kind.SIGNATURE, header.protection_alg.hex(), _fingerprint(leaf))

@@ -10,13 +10,18 @@ MAX_MESSAGES = 20
 
 def read_nested(message: PKIMessage) -> tuple[PKIMessage, ...]:
     """The messages inside. Raises Malformed, Refusal (badRequest) for none, too many, or nested ones."""
-    found = members(message.content)
-    if not 1 <= len(found) <= MAX_MESSAGES:
-        raise Refusal(PKIFailureInfo.badRequest, f"there are {len(found)} messages inside; 1 to {MAX_MESSAGES} may be")
-    inside = tuple([read_message(one) for one in found])
+    inside = read_messages(message.content)
     if any(one.body is BodyType.NESTED for one in inside):
         raise Refusal(PKIFailureInfo.badRequest, "a nested message inside a nested message is not read")
     return inside
+
+
+def read_messages(der: bytes) -> tuple[PKIMessage, ...]:
+    """Read PKIMessages. Raises Malformed, Refusal (badRequest) for none or too many."""
+    found = members(der)
+    if not 1 <= len(found) <= MAX_MESSAGES:
+        raise Refusal(PKIFailureInfo.badRequest, f"there are {len(found)} messages inside; 1 to {MAX_MESSAGES} may be")
+    return tuple([read_message(one) for one in found])
 
 
 def check(outer: PKIMessage, inside: tuple[PKIMessage, ...]) -> None:

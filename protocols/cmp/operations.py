@@ -28,18 +28,26 @@ from policy.problems import (
 from policy.product import Product
 from policy.registration import RegistrationAuthority
 from policy.sealing import Secret
-from protocols.cmp import bodies, general, keygen, revoking, translate
+from protocols.cmp import bodies, general, keygen, nested, revoking, translate
 from protocols.cmp.bodies import Answer
 from protocols.cmp.exchange import Exchange
-from protocols.cmp.message import CERT_PROFILE, CONFIRM_WAIT_TIME, IMPLICIT_CONFIRM, BodyType, PKIMessage
+from protocols.cmp.message import (
+    CERT_PROFILE,
+    CONFIRM_WAIT_TIME,
+    IMPLICIT_CONFIRM,
+    ORIG_PKI_MESSAGE,
+    BodyType,
+    PKIMessage,
+)
 from protocols.cmp.problems import PKIFailureInfo, PKIStatus, Refusal
 from protocols.cmp.protection import Kind, MACProtector
-from protocols.cmp.settings import Additional, CMPSettings, MountOptions, Profile
+from protocols.cmp.settings import Additional, CMPSettings, MountOptions, Profile, Waiting
 from protocols.cmp.translate import ANSWERS, P10CR_ID, Transaction
 from protocols.cms.recipients import RecipientInfo
 from protocols.crmf import CertReqMsg, Possession, read_messages, verify_signature
 
 _F = PKIFailureInfo
+THREE_GPP_BODIES = frozenset({BodyType.IR, BodyType.KUR, BodyType.CERTCONF, BodyType.POLLREQ, BodyType.ERROR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class Operations:
         self._options = options
         self._mount = mount
         self._clock = clock
+        self._implicit = options.implicit_confirm and options.profile is not Profile.THREE_GPP
         self._handlers: Mapping[BodyType, Callable[[Exchange], Awaitable[Answer]]] = {
             BodyType.IR: self._certify,
             BodyType.CR: self._certify,
@@ -76,10 +85,27 @@ class Operations:
 
     async def run(self, exchange: Exchange) -> Answer:
         """Do what the body asks. Raises Refusal and what the registration authority raises."""
-        handler = self._handlers.get(exchange.message.body)
+        body = exchange.message.body
+        handler = self._handlers.get(body)
+        if self._options.profile is Profile.THREE_GPP:
+            if exchange.signer is None:
+                raise Refusal(_F.wrongIntegrity, "messages are signed here (3GPP TS 33.310 section 9)")
+            handler = handler if body in THREE_GPP_BODIES else None
         if handler is None:
-            raise Refusal(_F.badRequest, f"the body {exchange.message.body.name.lower()} is not served here")
+            raise Refusal(_F.badRequest, f"the body {body.name.lower()} is not served here")
+        self._check_originals(exchange)
         return await handler(exchange)
+
+    def _check_originals(self, exchange: Exchange) -> None:
+        """origPKIMessage: what a registration authority received and changed (RFC 9810 section 5.1.1.3).
+
+        It is for the record: what counts is what the authority says. Raises Forbidden, Malformed, Refusal.
+        """
+        told, value = exchange.message.header.info_value(ORIG_PKI_MESSAGE)
+        if told and not exchange.authority:
+            raise Forbidden("origPKIMessage is for registration authorities, which change the messages of others")
+        if told:
+            nested.read_messages(value or b"")
 
     # ----------------------------------------------------------------- ir, cr, p10cr, kur
 
@@ -88,7 +114,7 @@ class Operations:
         wish = self._read_wish(exchange)
         asked, _ = message.header.info_value(IMPLICIT_CONFIRM)
         # A key that got lost with its answer must not leave a valid certificate: the client says that it has it.
-        implicit = asked and self._options.implicit_confirm and not wish.key_wanted
+        implicit = asked and self._implicit and not wish.key_wanted
         transaction = translate.begin(message, exchange.binding, exchange.nonce, implicit=implicit)
         new = translate.to_order(
             wish.request,
@@ -213,12 +239,16 @@ class Operations:
             text = (
                 "the request waits for a person" if order.status is OrderStatus.HELD else "the request is being served"
             )
-            return bodies.cert_rep(
-                body, transaction.cert_req_id, bodies.status_info(PKIStatus.WAITING, text), info=self._time(transaction)
-            )
+            waiting = bodies.status_info(PKIStatus.WAITING, text)
+            if self._options.waiting is Waiting.ERROR:
+                return bodies.error(waiting)
+            return bodies.cert_rep(body, transaction.cert_req_id, waiting, info=self._time(transaction))
         certificate = await self._ra.certificate_of(order)
         status = bodies.status_info(*translate.granted(request, certificate))
         root: tuple[bytes, ...] = ()
+        chain = certificate.chain
+        if self._options.profile is Profile.THREE_GPP:
+            chain = await self._ra.ca_certificates(self._mount)
         if body is BodyType.IP and exchange.signer is None and self._options.ca_pubs:
             # Only the shared secret vouches for new trust anchors (RFC 9810 section 5.3.4).
             root = (await self._ra.ca_certificates(self._mount))[-1:]
@@ -230,7 +260,7 @@ class Operations:
             private_key=private_key,
             ca_pubs=root,
             info=self._time(transaction),
-            chain=certificate.chain,
+            chain=chain,
         )
 
     def _time(self, transaction: Transaction) -> tuple[bytes, ...]:

@@ -52,6 +52,18 @@ class Profile(StrEnum):
     """All that RFC 9483 section 3.1 wants: messageTime, transactionID, senderNonce, senderKID."""
     RFC9810 = "rfc9810"
     """What RFC 9810 section 5.1.1 leaves optional may be missing."""
+    THREE_GPP = "3gpp"
+    """As lightweight, and as base stations enrol (3GPP TS 33.310 section 9): ir and kur, signed, confirmed by certConf;
+    answers bring the root along."""
+
+
+class Waiting(StrEnum):
+    """How a client is told that it has to ask again (RFC 9483 section 4.4)."""
+
+    RESPONSE = "response"
+    """Status waiting in ip, cp or kup, which every client knows."""
+    ERROR = "error"
+    """Status waiting in an error, certReqId -1: openssl from 3.3 on."""
 
 
 class Additional(StrEnum):
@@ -74,6 +86,7 @@ class MountOptions:
     additional: Additional = Additional.SAME_NAMES
     aliases: tuple[str, ...] = ()
     """Further paths, such as "/pkix"."""
+    waiting: Waiting = Waiting.RESPONSE
     key_generation: bool = True
     """Whether keys are made for clients that ask for one (RFC 9483 section 4.1.6)."""
     password_wrapping: PasswordWrap = PasswordWrap.AES_WRAP
@@ -83,6 +96,7 @@ class MountOptions:
 _CHOICES: dict[str, type[Enum]] = {
     "profile": Profile,
     "additional": Additional,
+    "waiting": Waiting,
     "password_wrapping": PasswordWrap,
 }
 _FLAGS = ("implicit_confirm", "ca_pubs", "key_generation")

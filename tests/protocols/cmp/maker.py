@@ -16,7 +16,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pyasn1.codec.der import decoder, encoder
 from pyasn1_modules import rfc4210
@@ -143,12 +143,15 @@ SIGNATURES: Mapping[str, tuple[bytes, Callable[[Key, bytes], bytes]]] = {
     ),
     "ed25519": (alg("1.3.101.112"), lambda key, data: key.sign(data)),
     "ed448": (alg("1.3.101.113"), lambda key, data: key.sign(data)),
+    "ml-dsa-44": (alg("2.16.840.1.101.3.4.3.17"), lambda key, data: key.sign(data)),
+    "ml-dsa-65": (alg("2.16.840.1.101.3.4.3.18"), lambda key, data: key.sign(data)),
 }
 
 
 def signing(key: Key) -> tuple[bytes, Callable[[Key, bytes], bytes]]:
     kinds = {ec.EllipticCurvePrivateKey: "ecdsa", rsa.RSAPrivateKey: "rsa", ed25519.Ed25519PrivateKey: "ed25519"}
     kinds[ed448.Ed448PrivateKey] = "ed448"
+    kinds |= {mldsa.MLDSA44PrivateKey: "ml-dsa-44", mldsa.MLDSA65PrivateKey: "ml-dsa-65"}
     return SIGNATURES[next(named for kind, named in kinds.items() if isinstance(key, kind))]
 
 
