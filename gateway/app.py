@@ -40,6 +40,7 @@ from policy.inventory import Inventory
 from policy.lifecycle import Lifecycle
 from policy.limits import Limit, Limits
 from policy.oauth import OAuthClients
+from policy.onboarding import Onboarding
 from policy.ordering import Ordering
 from policy.organisations import Organisations
 from policy.parts import Parts
@@ -90,6 +91,7 @@ class Core:
     administration: Administration
     people: People
     organisations: Organisations
+    onboarding: Onboarding
     acting: Acting
     inventory: Inventory
     registering: Registering
@@ -124,6 +126,7 @@ def services_for(core: Core, protocol: str) -> Services:
         administration=core.administration,
         people=core.people,
         organisations=core.organisations,
+        onboarding=core.onboarding,
         inventory=core.inventory,
         lifecycle=core.lifecycle,
         admission=core.admission,
@@ -215,6 +218,16 @@ async def put_together(
     )
     succession = Succession(store, catalogue, ordering, parts.renewal, revocation, clock)
     acting = Acting(store)
+    administration = Administration(
+        store,
+        sealing,
+        revocation,
+        ca,
+        clock,
+        {one.name: one.check_mount for one in available()},
+        config.doors["rest"].environment,
+    )
+    people = People(store, clock)
     return Core(
         config=config,
         clock=clock,
@@ -241,16 +254,9 @@ async def put_together(
         revocation=revocation,
         supervision=supervision,
         publication=publication,
-        administration=Administration(
-            store,
-            sealing,
-            revocation,
-            ca,
-            clock,
-            {one.name: one.check_mount for one in available()},
-            config.doors["rest"].environment,
-        ),
-        people=People(store, clock),
+        administration=administration,
+        people=people,
+        onboarding=Onboarding(store, people, administration),
         organisations=Organisations(store, clock),
         acting=acting,
         inventory=inventory,

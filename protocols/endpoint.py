@@ -14,6 +14,7 @@ from policy.admission import Admission
 from policy.inventory import Inventory
 from policy.lifecycle import Lifecycle
 from policy.mount import Mount
+from policy.onboarding import Onboarding
 from policy.organisations import Organisations
 from policy.people import People
 from policy.problems import Internal, Problem
@@ -50,6 +51,8 @@ class Services:
     """Users, groups and roles."""
     organisations: Organisations | None = None
     """Organisations."""
+    onboarding: Onboarding | None = None
+    """Users with group and credential in one call."""
     inventory: Inventory | None = None
     """Search and lists."""
     lifecycle: Lifecycle | None = None

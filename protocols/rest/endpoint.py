@@ -56,7 +56,7 @@ class RESTEndpoint:
     def __init__(self, services: Services) -> None:
         assert isinstance(services.settings, RESTSettings)
         assert services.administration is not None and services.inventory is not None
-        assert services.people is not None and services.organisations is not None
+        assert services.people is not None and services.organisations is not None and services.onboarding is not None
         assert services.admission is not None
         assert services.lifecycle is not None
         self._ra = services.ra
@@ -66,6 +66,7 @@ class RESTEndpoint:
             administration=services.administration,
             people=services.people,
             organisations=services.organisations,
+            onboarding=services.onboarding,
             inventory=services.inventory,
             lifecycle=services.lifecycle,
             admission=services.admission,

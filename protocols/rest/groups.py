@@ -86,9 +86,14 @@ def group_view(one: Group) -> GroupView:
     )
 
 
+def group_model(new: NewGroup) -> Group:
+    """The group that a body describes."""
+    return Group(**given(new, _FIELDS))
+
+
 async def create_group(call: Call, new: NewGroup) -> Reply:
     """POST /groups."""
-    made = await call.door.people.create_group(Group(**given(new, _FIELDS)), call.actor)
+    made = await call.door.people.create_group(group_model(new), call.actor)
     return Reply(group_view(made), location=f"/groups/{made.name}", version=made.version)
 
 

@@ -14,6 +14,7 @@ from policy.admission import Admission
 from policy.credential import Principal
 from policy.inventory import Inventory
 from policy.lifecycle import Lifecycle
+from policy.onboarding import Onboarding
 from policy.organisations import Organisations
 from policy.people import People
 from policy.registration import RegistrationAuthority
@@ -94,6 +95,7 @@ class Door:
     administration: Administration
     people: People
     organisations: Organisations
+    onboarding: Onboarding
     inventory: Inventory
     lifecycle: Lifecycle
     admission: Admission

@@ -83,6 +83,7 @@ class API:
                 administration=core.administration,
                 people=core.people,
                 organisations=core.organisations,
+                onboarding=core.onboarding,
                 inventory=core.inventory,
                 lifecycle=core.lifecycle,
                 admission=core.admission,
