@@ -256,6 +256,8 @@ def _contradictions(profile: CertificateProfile) -> list[str]:
         (profile.ca != signs_certificates, '"ca" and the key usage keyCertSign go together'),
         (profile.path_length is not None and not profile.ca, '"path_length" is for CA certificates only'),
         (not profile.key_types, '"key_types" is empty'),
+        # RFC 7633: the server has to staple an answer, and without an address there is nobody to get it from.
+        (profile.must_staple and not profile.ocsp, '"must_staple" needs "ocsp"'),
     )
     return [sentence for wrong, sentence in rules if wrong]
 

@@ -111,10 +111,12 @@ def _common_name(profile: CertificateProfile, asked: Subject, names: tuple[Ident
     if value is not None and _is_address(value):
         value = None
     if profile.common_name == "from-request-or-first-dns":
-        # A common name that repeats no subjectAltName is a name that nobody has validated (Baseline
-        # Requirements section 7.1.4.3), unless the certificate is for something that has no domain name.
+        # A common name that repeats no subjectAltName, character for character, is a name that nobody has validated
+        # (Baseline Requirements section 7.1.4.3), unless the certificate is for something that has no domain name.
         hosts = [name.value for name in names if name.type is IdentifierType.DNS]
-        if hosts and (value is None or value.lower() not in hosts):
+        if hosts and value is not None:
+            value = value.lower()
+        if hosts and value not in hosts:
             value = next((host for host in hosts if len(host) <= _MAX_COMMON_NAME), None)
     return value
 

@@ -92,7 +92,13 @@ _METHODS: dict[tuple[IdentifierType, bool], tuple[str, ...]] = {
 
 
 def methods_for(identifier: Identifier, wildcard: bool) -> tuple[str, ...]:
-    """The methods that can prove this identifier; none where no challenge exists for its type."""
+    """The methods that can prove this identifier; none where no challenge exists for its type.
+
+    Nor for names below "onion": they are not in DNS (RFC 7686 section 2), so what answers there is not who has the key
+    (RFC 9799 has challenges of its own for them).
+    """
+    if identifier.type is IdentifierType.DNS and identifier.value.rpartition(".")[2] == "onion":
+        return ()
     return _METHODS.get((identifier.type, wildcard or identifier.wildcard), ())
 
 

@@ -44,7 +44,7 @@ async def issue(authority: CertificateAuthority, request: IssuanceRequest, ledge
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(7000, 1, 1), timezones=st.just(UTC)), st.integers(0, 1 << 50))
 def test_serial_number_has_its_twenty_octets_in_order(not_after: datetime, now_ms: int) -> None:
-    """RFC 5280 section 4.1.2.2: positive, at most 20 octets; month and time lead, 96 random bits follow."""
+    """RFC 5280 section 4.1.2.2: positive, at most 20 octets; month and time lead, 96 random bits follow. Rows: T-29."""
     octets = new_serial(not_after, now_ms, lambda size: b"\xab" * size).to_bytes(20, "big")
     assert octets[0] == 0x40
     assert int.from_bytes(octets[1:3], "big") == (not_after.year - 1970) * 12 + not_after.month - 1
@@ -74,7 +74,7 @@ async def test_certificate_satisfies_pkilint_and_openssl(
     openssl: Callable[..., str],
     tmp_path: Path,
 ) -> None:
-    """A TLS certificate for each kind of key, from each kind of CA, is what two other programs accept."""
+    """A TLS certificate for each kind of key, from each kind of CA, is what two other programs accept. Rows: T-29."""
     world = make_world(issuer_key_type)
     profile = CertificateProfile(
         "tls-server",

@@ -136,7 +136,7 @@ def test_openssl_pem_with_text_before_it() -> None:
 
 
 def test_names_of_unknown_type_are_listed() -> None:
-    """They are there for the rules to refuse."""
+    """They are there for the rules to refuse. Rows: T-1."""
     csr = read_csr(vector("openssl_directory_name.der"))
     assert csr.names == (dns("a.example"),)
     assert csr.unknown_names == ("directoryName", "registeredID")

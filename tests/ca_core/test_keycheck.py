@@ -76,7 +76,7 @@ N = RSA.public_key().public_numbers().n
     ],
 )
 def test_rsa_parameters(modulus: int, exponent: int, why: str) -> None:
-    """Baseline Requirements sections 6.1.5 and 6.1.6."""
+    """Baseline Requirements sections 6.1.5 and 6.1.6. Rows: T-22."""
     with pytest.raises(BadPublicKey, match=why):
         check_key(rsa_spki(modulus, exponent), f"rsa-{modulus.bit_length()}")
 
@@ -91,7 +91,7 @@ def test_largest_public_exponent() -> None:
     [("weak_roca", "ROCA"), ("weak_close_primes", "Fermat"), ("weak_small_factor", "small prime factor")],
 )
 def test_weak_rsa_keys(name: str, why: str) -> None:
-    """Baseline Requirements section 6.1.1.3."""
+    """Baseline Requirements section 6.1.1.3. Rows: T-22."""
     with pytest.raises(BadPublicKey, match=why):
         check_key((VECTORS / f"{name}.der").read_bytes(), "rsa-2048")
 
@@ -132,7 +132,7 @@ POINT = SOUND[2].public_key().public_bytes(Encoding.X962, PublicFormat.Uncompres
     ids=["off", "compressed", "infinity", "zero", "too large", "other curve", "trailing", "explicit"],
 )
 def test_what_is_no_point_on_a_named_curve(spki: bytes) -> None:
-    """RFC 5480 section 2: named curves; SP 800-56A section 5.6.2.3: a point of the curve."""
+    """RFC 5480 section 2: named curves; SP 800-56A section 5.6.2.3: a point of the curve. Rows: T-22."""
     with pytest.raises(BadPublicKey):
         check_key(spki, "ec-p256")
 

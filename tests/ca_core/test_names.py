@@ -113,7 +113,7 @@ def test_identifiers_are_brought_to_their_normal_form(kind: str, given_value: st
     ],
 )
 def test_what_is_no_identifier_is_refused_with_a_reason(kind: str, value: str, why: str) -> None:
-    """The sentence has the value and what is wrong with it; the problem carries the identifier."""
+    """The sentence has the value and what is wrong with it; the problem carries the identifier. Rows: T-24."""
     with pytest.raises(RejectedIdentifier, match=why) as caught:
         read_identifier(kind, value)
     assert caught.value.context["identifier"] == Identifier(IdentifierType(kind), value)
@@ -146,7 +146,10 @@ def test_unknown_types_are_told_apart_from_bad_values() -> None:
     ],
 )
 def test_strict_reading_for_acme(kind: str, value: str, accepted: bool) -> None:
-    """RFC 8738 section 3 and RFC 8555 section 7.1.4: canonical addresses, A-labels; upper case is lowered."""
+    """RFC 8738 section 3 and RFC 8555 section 7.1.4: canonical addresses, A-labels; upper case is lowered.
+
+    Rows: R12, T-24.
+    """
     if accepted:
         assert read_identifier(kind, value, strict=True).value == value.lower()
     else:
@@ -247,7 +250,7 @@ def test_general_names_agree_with_cryptography() -> None:
 
 
 def test_names_of_other_types_are_listed_and_not_dropped() -> None:
-    """A request with a name type that is not understood can be refused (CVE-2022-34831 of another CA)."""
+    """A request with a name type that is not understood can be refused (CVE-2022-34831 of another CA). Rows: T-1."""
     with_assigner = der.sequence(der.tlv(0x0C, b"x"), der.object_identifier("1.2.3"))  # RFC 4043 section 2
     extension = x509.SubjectAlternativeName(
         [

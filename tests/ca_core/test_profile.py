@@ -26,7 +26,7 @@ WHOLE: dict[str, object] = {
     "max_validity_seconds": 90 * DAY_SECONDS,
     "backdate_seconds": 0,
     "must_staple": True,
-    "ocsp": False,
+    "ca_issuers": False,
     "lint_sets": ["rfc5280"],
 }
 
@@ -36,7 +36,7 @@ def test_read_profile_reads_every_kind_of_key() -> None:
     profile = read_profile(WHOLE)
     assert profile.fixed_subject == (("O", "Example"), ("C", "DE"))
     assert profile.extended_key_usage == ("clientAuth", "1.3.6.1.5.5.7.3.17")
-    assert (profile.version, profile.must_staple, profile.ocsp) == (3, True, False)
+    assert (profile.version, profile.must_staple, profile.ca_issuers) == (3, True, False)
     assert profile.longest_validity_seconds == 90 * DAY_SECONDS
 
 
@@ -65,6 +65,7 @@ def test_read_profile_reads_back_what_a_profile_is_written_as() -> None:
         ({"max_validity_seconds": 5}, '"max_validity_seconds" is less than "validity_seconds"'),
         ({"backdate_seconds": -1}, "not negative"),
         ({"backdate_seconds": 31 * DAY_SECONDS}, "leaves nothing"),
+        ({"ocsp": False}, '"must_staple" needs "ocsp"'),
         ({"must_staple": "yes"}, '"must_staple" has to be true or false'),
         ({"name": 5}, '"name" has to be a text'),
         ({"fixed_subject": ["O"]}, "has to be a"),
@@ -76,7 +77,7 @@ def test_read_profile_reads_back_what_a_profile_is_written_as() -> None:
     ],
 )
 def test_read_profile_says_what_is_wrong(change: dict[str, object], sentence: str) -> None:
-    """The key, what is wrong with it, and the nearest known word."""
+    """The key, what is wrong with it, and the nearest known word. Rows: T-29."""
     with pytest.raises(ValueError) as caught:
         read_profile(WHOLE | change)
     assert sentence in str(caught.value)

@@ -86,7 +86,7 @@ def resources(gate: Gate) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_no_body_breaks_a_resource(gate: Gate, name: str) -> None:
-    """Every resource refuses every wrong body in its own words, quickly."""
+    """Every resource refuses every wrong body in its own words, quickly. Rows: A1, T-25."""
     for url, user in resources(gate):
         for kind in TYPES:
             begun = time.monotonic()

@@ -78,7 +78,7 @@ def test_public_addresses_may_be_called(address: str) -> None:
 
 @pytest.mark.parametrize("address", [address for group in REFUSED.values() for address in group])
 def test_everything_else_is_refused(address: str) -> None:
-    """IANA's registries of special-purpose addresses, and every way to write IPv4 into IPv6."""
+    """IANA's registries of special-purpose addresses, and every way to write IPv4 into IPv6. Rows: T-3."""
     with pytest.raises(AddressRefused):
         AddressGuard().check(address)
 
@@ -175,7 +175,7 @@ async def test_connects_to_a_literal_and_to_a_name() -> None:
 
 
 async def test_name_is_resolved_once_and_the_checked_address_is_the_one_called() -> None:
-    """DNS rebinding: the second answer is never asked for, so it cannot matter (T-4)."""
+    """DNS rebinding: the second answer is never asked for, so it cannot matter (T-4). Rows: T-4."""
     resolver = StaticResolver(bind=[("127.0.0.1",), ("169.254.169.254",)])
     async with tcp_server(echoing) as port:
         connection = await Dialer(resolver, LOOPBACK).connect("bind.example", port)
@@ -220,6 +220,7 @@ async def test_odd_spellings_of_addresses_are_not_names(host: str) -> None:
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 loopback address here")
 async def test_ipv6_comes_first_and_ipv4_is_fallen_back_to() -> None:
+    """Rows: A7."""
     resolver = StaticResolver(both=[("127.0.0.1", "::1")])
     dialer = Dialer(resolver, LOOPBACK)
     async with tcp_server(echoing, "::1") as port:
@@ -280,7 +281,10 @@ async def test_only_so_many_addresses_are_tried() -> None:
 
 
 async def test_failure_at_a_private_target_tells_nothing(hole: tuple[str, int]) -> None:
-    """Refused and silent look alike, so that nobody maps a network with us (T-28); the log has the reason."""
+    """Refused and silent look alike, so that nobody maps a network with us (T-28); the log has the reason.
+
+    Rows: T-28.
+    """
     dialer = Dialer(StaticResolver(), LOOPBACK, connect_timeout_seconds=0.1)
     closed = free_port()
     with pytest.raises(ConnectFailed) as refused:

@@ -17,7 +17,10 @@ def post(path: bytes, body: bytes = b"", *fields: bytes) -> bytes:
 
 
 async def test_door_sees_the_request_as_it_was_sent(start: Start, echo: EchoDoor) -> None:
-    """Path, query, label, fields under lower-case names, body; the URL from configuration, not from Host."""
+    """Path, query, label, fields under lower-case names, body; the URL from configuration, not from Host.
+
+    Rows: T-17.
+    """
     gate = await start()
     reply = await gate.ask(post(b"/echo/m1/seen?a=1&b=%20", b"hello", b"X-One: a", b"x-one: b"))
     assert reply.status == 200
@@ -91,7 +94,7 @@ async def test_other_method_is_refused_by_the_door_with_allow(start: Start) -> N
 
 
 async def test_unknown_path_is_refused_in_the_words_of_its_door(start: Start) -> None:
-    """Below a door's place the door says it; elsewhere it is said plainly."""
+    """Below a door's place the door says it; elsewhere it is said plainly. Rows: T-30."""
     gate = await start()
     inside = await gate.ask(b"GET /echo/nothing/here HTTP/1.1\r\nHost: a\r\n\r\n")
     outside = await gate.ask(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -111,7 +114,7 @@ async def test_resource_for_tls_only_is_refused_without_tls(start: Start, trusti
 
 @pytest.mark.parametrize("size", [65536, 65537])
 async def test_body_limit(start: Start, size: int) -> None:
-    """64 KiB unless the route says more."""
+    """64 KiB unless the route says more. Rows: A1."""
     gate = await start()
     reply = await gate.ask(post(b"/echo/m1/seen", b"x" * size))
     assert reply.status == (200 if size == 65536 else 413)

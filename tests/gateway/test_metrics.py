@@ -36,7 +36,7 @@ def test_registries_are_apart() -> None:
 
 
 async def test_requests_are_counted(start: Start) -> None:
-    """By protocol, operation and code; refusals by their status."""
+    """By protocol, operation and code; refusals by their status. Rows: A12."""
     gate = await start()
     await gate.ask(b"GET /echo/none HTTP/1.1\r\nHost: a\r\n\r\n")
     await gate.ask(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -76,7 +76,7 @@ def test_client_certificate_of_a_proxy() -> None:
 
 
 async def test_nobody_is_believed_by_default(start: Start, echo: EchoDoor) -> None:
-    """T25: Forwarded fields of a client are just fields."""
+    """T25: Forwarded fields of a client are just fields. Rows: T-17."""
     gate = await start()
     reply = await gate.ask(FORWARDED)
     assert reply.field("X-Request-Id") != "from-the-proxy"

@@ -69,7 +69,7 @@ def test_the_matrix_is_about_every_role() -> None:
 
 @pytest.mark.parametrize(("role", "verb"), list(itertools.product(MATRIX, VERBS)))
 def test_every_permission_of_every_role(role: str, verb: str) -> None:
-    """What a role is not given it refuses, and what it is given reaches as far as said and no farther."""
+    """What a role is not given it refuses, and what it is given reaches as far as said and no farther. Rows: T-32."""
     everybody, group, own = MATRIX[role]
     one = actor(PREDEFINED[role])
     reached = [one.reaches(verb, owned) for owned in (MINE, MATES, FOREIGN, NOBODY)]
@@ -89,7 +89,7 @@ def test_every_permission_of_every_role(role: str, verb: str) -> None:
 
 @given(st.frozensets(st.sampled_from([str(one) for one in every_permission()])), st.sampled_from(VERBS))
 def test_nothing_is_reached_without_its_permission(granted: frozenset[str], verb: str) -> None:
-    """Whatever else is granted: a verb is reached exactly when it was given."""
+    """Whatever else is granted: a verb is reached exactly when it was given. Rows: T-32."""
     one = actor(Role("some", "", tuple(granted)))
     given_it = any(text.startswith(verb + ":") or text == verb for text in granted)
     assert one.reaches(verb, FOREIGN) is given_it

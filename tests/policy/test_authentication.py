@@ -233,7 +233,7 @@ def new_account() -> NewAccount:
 
 
 async def test_a_binding_for_one_account_makes_one_account_however_many_ask(house: House) -> None:
-    """Trap T-7."""
+    """Trap T-7. Rows: T-7."""
     made = await house.credential("acme", "tls", use_limit=1)
     claim = binding(made.credential.identifier)
     outcomes = await asyncio.gather(
@@ -267,7 +267,7 @@ async def test_a_deactivated_account_is_nobody(house: House) -> None:
 
 
 async def test_a_rolled_over_key_is_dead_at_once_and_may_not_be_taken_twice(house: House) -> None:
-    """Traps T-13: no cache keeps the old key alive."""
+    """Traps T-13: no cache keeps the old key alive. Rows: T-13."""
     own, other = await account(house), await account(house)
     principal = await tried(house, AccountClaim(own), mount="acme/open")
     with pytest.raises(OrderConflict):

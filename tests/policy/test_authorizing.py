@@ -47,6 +47,7 @@ async def settle(house: House) -> None:
 
 
 async def test_a_quick_validation_is_valid_in_the_answer_and_readies_the_order(house: House) -> None:
+    """Rows: T-12."""
     principal, order = await pending(house)
     answered = await house.core.ra.answer(principal, order.authorizations[0], "http-01")
     assert answered.status is AuthorizationStatus.VALID
@@ -89,6 +90,7 @@ async def test_asking_twice_validates_once(house: House) -> None:
 
 
 async def test_a_failing_validation_is_tried_three_times_and_ends_the_order(house: House) -> None:
+    """Rows: A7."""
     principal, order = await pending(house)
     house.validators["http-01"].fail()
     await house.core.ra.answer(principal, order.authorizations[0], "http-01")
@@ -120,6 +122,7 @@ async def test_a_validation_interrupted_by_a_crash_is_resumed_by_its_job(house: 
 
 
 async def test_caa_forbids_at_validation(house: House) -> None:
+    """Rows: A8."""
     principal, order = await pending(house)
     house.caa.sets[NAME] = CAASet(NAME, (CAARecord(0, "issue", "other.example"),))
     await house.core.ra.answer(principal, order.authorizations[0], "http-01")
@@ -130,7 +133,7 @@ async def test_caa_forbids_at_validation(house: House) -> None:
 
 
 async def test_caa_is_checked_again_for_every_name_at_finalize_after_eight_hours(house: House) -> None:
-    """Trap T-8: two names, and it is the second one that forbids by now."""
+    """Trap T-8: two names, and it is the second one that forbids by now. Rows: A8, T-8."""
     principal, order = await pending(house, NAME, "b.example.org")
     for authorization in order.authorizations:
         await house.core.ra.answer(principal, authorization, "http-01")
@@ -168,6 +171,7 @@ async def test_caa_of_many_names_is_checked_again_at_once(house: House, monkeypa
 
 
 async def test_fresh_caa_is_not_asked_again(house: House) -> None:
+    """Rows: A8."""
     principal, order = await pending(house)
     await house.core.ra.answer(principal, order.authorizations[0], "http-01")
     asked = len(house.caa.asked)
@@ -196,7 +200,7 @@ async def test_wildcards_are_validated_by_dns_alone(house: House) -> None:
 
 
 async def test_a_proof_is_reused_only_as_the_product_says(house: House) -> None:
-    """Trap T-19: same account, same form of name, recent enough, never after deactivation."""
+    """Trap T-19: same account, same form of name, recent enough, never after deactivation. Rows: R20, A6, T-19."""
     product = await house.core.store.one(PRODUCT, "tls")
     assert product is not None
     rules = replace(product.validation, reuse_seconds=3600)
@@ -230,6 +234,7 @@ async def test_nobody_answers_the_challenge_of_somebody_else(house: House) -> No
 
 
 async def test_all_mistakes_in_the_names_are_told_at_once(house: House) -> None:
+    """Rows: T-24."""
     principal = await acme(house)
     names = (dns("a.denied.test"), dns("good.example.org"), dns("*.co.uk"))
     with pytest.raises(RejectedIdentifier) as told:
@@ -238,5 +243,5 @@ async def test_all_mistakes_in_the_names_are_told_at_once(house: House) -> None:
 
 
 def test_the_settings_have_three_tries() -> None:
-    """A7: at least three tries with back-off."""
+    """A7: at least three tries with back-off. Rows: A7."""
     assert len(ValidationSettings().retries_after_seconds) + 1 >= 3

@@ -60,7 +60,10 @@ async def test_finalize_gives_a_certificate_for_exactly_what_was_ordered(house: 
 
 
 async def test_twenty_parallel_finalizes_give_one_certificate(house: House) -> None:
-    """Trap T-6: the guard on the order's version lets one of them through; the same request gets the same order."""
+    """Trap T-6: the guard on the order's version lets one of them through; the same request gets the same order.
+
+    Rows: T-6.
+    """
     principal, order = await placed(house)
     csr = request(NAME)
     outcomes = await asyncio.gather(
@@ -199,6 +202,7 @@ async def test_revoking_a_credential_ends_its_open_orders(house: House) -> None:
 
 
 async def test_an_expired_authorization_does_not_suffice_any_more(house: House) -> None:
+    """Rows: T-19."""
     principal = await acme(house)
     order = await house.core.ra.place(principal, NewOrder(identifiers=(dns("shop.example.org"),)))
     await house.core.ra.answer(principal, order.authorizations[0], "http-01")
@@ -324,7 +328,7 @@ async def test_a_common_name_alone_counts_as_the_name(house: House) -> None:
 
 
 async def test_the_key_of_an_account_is_no_certificate_key(house: House) -> None:
-    """RFC 8555 section 11.1: of any account, not only of this one."""
+    """RFC 8555 section 11.1: of any account, not only of this one. Rows: R25."""
     from policy.credential import OpenClaim
     from policy.registration import NewAccount
 
@@ -343,7 +347,7 @@ async def test_an_expired_order_is_not_finalized(house: House) -> None:
 
 
 async def test_nobody_sees_or_finalizes_the_order_of_somebody_else(house: House) -> None:
-    """Trap T-18: one answer for what does not exist and what is not yours."""
+    """Trap T-18: one answer for what does not exist and what is not yours. Rows: T-18."""
     _, order = await placed(house)
     other = await acme(house, "acme/default")
     with pytest.raises(UnknownOrder):
@@ -389,6 +393,7 @@ async def test_a_rejected_order_never_issues(house: House) -> None:
 
 
 async def test_every_step_of_an_order_is_in_the_audit_log(house: House) -> None:
+    """Rows: A12."""
     principal, order = await placed(house)
     await house.core.ra.finalize(principal, order.id, request(NAME))
     found, events = await house.core.inventory.order(order.id)

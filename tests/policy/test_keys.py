@@ -49,7 +49,7 @@ async def test_a_compromised_key_is_blocked_although_its_certificate_was_revoked
 
 
 async def test_the_other_certificates_of_a_compromised_key_are_revoked_by_its_job(house: House) -> None:
-    """Whoever has the key can use all of them, of whatever credential they are."""
+    """Whoever has the key can use all of them, of whatever credential they are. Rows: T-23."""
     key, owners = new_key(), [await est(house), await est(house)]
     certificates = [await enrolled(house, one, request(NAME, key=key)) for one in (*owners, owners[0])]
     unconcerned = await enrolled(house, owners[0], request(NAME))
@@ -118,7 +118,7 @@ async def stopped(house: House, how: str, new: NewAccount) -> None:
 
 @pytest.mark.parametrize("how", ["deactivated", "revoked"])
 async def test_the_key_of_a_stopped_account_registers_nowhere(house: House, how: str) -> None:
-    """Neither at its own directory nor at one that is open to everybody."""
+    """Neither at its own directory nor at one that is open to everybody. Rows: T-20."""
     new = NewAccount(spki(new_key()), {"kty": "EC"}, "thumbprint")
     await stopped(house, how, new)
     other = await house.credential("acme")

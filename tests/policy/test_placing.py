@@ -46,7 +46,7 @@ async def test_the_validity_asked_for_is_granted_to_the_second(house: House) -> 
 
 
 async def test_a_second_more_than_the_profile_has_is_refused_at_placing(house: House) -> None:
-    """What cannot be granted is told before a proof is asked for, not at finalize."""
+    """What cannot be granted is told before a proof is asked for, not at finalize. Rows: R18."""
     now = house.clock()
     with pytest.raises(BadTime, match="at most 7776000"):
         await dated(house, not_before=now, not_after=now + LONGEST + SECOND)

@@ -55,6 +55,7 @@ async def crl_serials(house: House) -> set[int]:
 
 
 async def test_the_owner_revokes_and_ocsp_and_crl_say_so(house: House) -> None:
+    """Rows: A10."""
     principal, serial, der = await issued(house)
     before = await said(house, der)
     assert before.certificate_status is ocsp.OCSPCertStatus.GOOD
@@ -124,7 +125,7 @@ async def test_a_stranger_may_not_revoke(house: House) -> None:
 
 
 async def test_the_holder_of_the_key_revokes_and_a_compromised_key_is_blocked(house: House) -> None:
-    """Trap T-23: never again a certificate for a key that was shown to be compromised."""
+    """Trap T-23: never again a certificate for a key that was shown to be compromised. Rows: A10, T-23."""
     key = new_key()
     principal, _, der = await issued(house, key=key)
     await house.core.ra.revoke(KeyHolder(spki(key), "acme/open", ADDRESS), der, RevocationReason.KEY_COMPROMISE)
@@ -133,7 +134,7 @@ async def test_the_holder_of_the_key_revokes_and_a_compromised_key_is_blocked(ho
 
 
 async def test_an_account_with_authorizations_for_all_names_revokes(house: House) -> None:
-    """The third way of RFC 8555 section 7.6."""
+    """The third way of RFC 8555 section 7.6. Rows: R21."""
     _, _, der = await issued(house)
     account = await acme(house)
     with pytest.raises(Forbidden):
@@ -162,7 +163,7 @@ async def test_reasons_that_are_not_the_clients_are_refused_with_the_list(
 
 
 async def test_a_forged_certificate_with_a_known_serial_finds_nothing(house: House) -> None:
-    """Trap T-21: the certificate is looked up by all its bytes."""
+    """Trap T-21: the certificate is looked up by all its bytes. Rows: T-21."""
     principal, _, der = await issued(house)
     forged = der[:-1] + bytes([der[-1] ^ 1])
     with pytest.raises(UnknownCertificate):

@@ -96,7 +96,7 @@ async def test_every_name_has_to_be_proven_by_a_challenge_to_revoke(house: House
 
 
 async def test_a_proof_that_was_given_up_revokes_nothing(house: House) -> None:
-    """RFC 8555 section 7.5.2: deactivated is never again sufficient."""
+    """RFC 8555 section 7.5.2: deactivated is never again sufficient. Rows: R20."""
     owner, other = await acme(house), await acme(house)
     order = await proven(house, owner, SHOP)
     order = await house.core.ra.finalize(owner, order.id, request(SHOP))

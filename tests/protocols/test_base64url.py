@@ -35,7 +35,7 @@ def test_only_the_one_spelling_is_read(text: str) -> None:
     "text", ["AA==", "AAA=", "A", "AAAAA", "AB", "AAB", "A+AA", "A/AA", "AA AA", "AAAA\n", "\0AAA", "AA=A", "=", "===="]
 )
 def test_padding_foreign_characters_and_unused_bits_are_refused(text: str) -> None:
-    """RFC 8555 section 6.1, RFC 4648 section 3.5."""
+    """RFC 8555 section 6.1, RFC 4648 section 3.5. Rows: R1."""
     with pytest.raises(ValueError):
         base64url.decode(text.encode())
 

@@ -90,7 +90,7 @@ def test_wildcard_by_dns01(certbot: Certbot, names: Names) -> None:
 
 
 def test_address_by_http01(certbot: Certbot) -> None:
-    """An IP identifier (RFC 8738). certbot refuses a certificate with an address in its common name."""
+    """An IP identifier (RFC 8738). certbot refuses a certificate with an address in its common name. Rows: C7."""
     said = certbot.bound(*certbot.standalone, "--ip-address", "127.0.0.1")
     assert said.status == 0, said.text
     certificate = certbot.certificate("127.0.0.1")
@@ -126,7 +126,7 @@ def test_renews_at_once_what_the_operator_revoked(certbot: Certbot, gate: Gate, 
 
 
 def test_revocation_is_seen_by_ocsp(certbot: Certbot, gate: Gate) -> None:
-    """revokeCert by the account; `certbot certificates` then asks OCSP at the address in the certificate."""
+    """revokeCert by the account; `certbot certificates` then asks OCSP at the address in the certificate. Rows: C11."""
     said = certbot.bound(*certbot.standalone, "-d", "seen.certgate.test")
     assert said.status == 0, said.text
     serial = serial_of(certbot.certificate("seen.certgate.test"))

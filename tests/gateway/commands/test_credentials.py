@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from base64 import urlsafe_b64decode
 from typing import Any
 
 import pytest
@@ -159,3 +161,10 @@ async def test_filters(house: House) -> None:
 async def test_uses_are_counted(house: House) -> None:
     order = await issued(house, use_limit=3)
     assert (await credentials.show(house.core, name=order.credential, actor=ACTOR))["uses"] == 1
+
+
+async def test_the_key_of_a_binding_is_32_octets_in_base64url(house: House) -> None:
+    """Without padding, as lego and certbot want an EAB key; HS256 wants 32 octets (RFC 7518 section 3.2). Rows: C15."""
+    made = await credentials.create(house.core, **{**NEW, "type": "acme", "products": ["tls"]}, mounts=["acme/default"])
+    assert re.fullmatch("[A-Za-z0-9_-]{43,}", made["secret"])
+    assert len(urlsafe_b64decode(made["secret"] + "=" * (-len(made["secret"]) % 4))) >= 32

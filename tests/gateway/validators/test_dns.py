@@ -15,7 +15,7 @@ import pytest
 from gateway.validators.dns import DNSSEC, Resolver, system_servers
 from policy.problems import ValidationDNS
 from policy.validation.caa import CAARecord, CAASet
-from tests.gateway.validators.servers import NameServer, free_port
+from tests.gateway.validators.servers import NameServer, free_port, name_server
 
 
 async def test_addresses_come_with_ipv6_first(names: NameServer, resolver: Resolver) -> None:
@@ -122,7 +122,7 @@ async def test_lost_datagram_is_asked_again(names: NameServer, impatient: Resolv
 
 
 async def test_truncated_answer_goes_on_over_tcp(names: NameServer, resolver: Resolver) -> None:
-    """RFC 7766; also a TXT set far larger than any datagram."""
+    """RFC 7766; also a TXT set far larger than any datagram. Rows: A7."""
     names.records = {("t.example", "TXT"): [f'"{number:03}{"x" * 200}"' for number in range(100)]}
     assert len(await resolver.txt("t.example")) == 100
     assert names.asked[-1] == ("t.example", "TXT", "tcp")
@@ -296,7 +296,7 @@ async def test_cancelled_question_leaves_nothing_behind(names: NameServer, resol
 
 class TestCAA:
     async def test_own_set_comes_first(self, names: NameServer, resolver: Resolver) -> None:
-        """RFC 8659 section 3: the climb stops at the first set."""
+        """RFC 8659 section 3: the climb stops at the first set. Rows: R28."""
         names.records = {
             ("a.b.example", "CAA"): ['0 issue "ca.example"', '128 future "x"'],
             ("b.example", "CAA"): ['0 issue ";"'],
@@ -306,6 +306,7 @@ class TestCAA:
         assert set(found.records) == {CAARecord(0, "issue", "ca.example"), CAARecord(128, "future", "x")}
 
     async def test_climbs_to_the_first_parent_that_has_one(self, names: NameServer, resolver: Resolver) -> None:
+        """Rows: R28."""
         names.records = {("example", "CAA"): ['0 issue "tld.example"'], ("b.example", "CAA"): ['0 issue ";"']}
         assert await resolver.caa("x.a.b.example") == CAASet("b.example", (CAARecord(0, "issue", ";"),))
         assert (await resolver.caa("c.example")).found_at == "example"
@@ -331,7 +332,7 @@ class TestCAA:
 
     @pytest.mark.parametrize("failing", ["a.b.example", "b.example", "example"])
     async def test_failure_on_the_way_refuses(self, names: NameServer, resolver: Resolver, failing: str) -> None:
-        """SERVFAIL is not permission."""
+        """SERVFAIL is not permission. Rows: R28."""
         names.codes[failing] = dns.rcode.SERVFAIL
         with pytest.raises(ValidationDNS, match=f"CAA records of {failing}"):
             await resolver.caa("a.b.example")
@@ -375,7 +376,7 @@ class TestCAA:
         assert cache.get("9.example", now + 301) is None
 
     async def test_broken_record_refuses(self, names: NameServer, resolver: Resolver) -> None:
-        """Left out silently, it would turn a restriction into a permission."""
+        """Left out silently, it would turn a restriction into a permission. Rows: A8."""
 
         def broken(query: dns.message.Message, tcp: bool) -> list[bytes]:
             wire = query.to_wire()
@@ -472,3 +473,18 @@ async def test_every_step_of_a_chain_has_to_be_authenticated(names: NameServer) 
     names.regular = first_step_only  # type: ignore[method-assign]
     with pytest.raises(ValidationDNS, match="DNSSEC does not authenticate"):
         await Resolver(("127.0.0.1", names.port), dnssec="required").txt("signed.example")
+
+
+async def test_two_resolvers_in_one_process_do_not_know_each_other(names: NameServer, resolver: Resolver) -> None:
+    """Each asks its own name server, at the same time as the other; how the process looks up names stays as it is.
+
+    Rows: T-5.
+    """
+    before = (socket.getaddrinfo, socket.create_connection, socket.socket.connect)
+    names.records["a.example", "A"] = ["192.0.2.1"]
+    async with name_server() as others:
+        others.records["a.example", "A"] = ["192.0.2.2"]
+        other = Resolver(("127.0.0.1", others.port), timeout_seconds=2, attempts=2)
+        found = await asyncio.gather(*(one.addresses("a.example") for one in (resolver, other) * 10))
+    assert found == [("192.0.2.1",), ("192.0.2.2",)] * 10
+    assert (socket.getaddrinfo, socket.create_connection, socket.socket.connect) == before

@@ -20,14 +20,14 @@ NAME = "_acme-challenge.a.example"
 
 
 async def test_any_of_several_records_will_do(names: NameServer, resolver: Resolver) -> None:
-    """RFC 8555 section 8.4: the set contains the value; a base name and its wildcard need two at one time."""
+    """RFC 8555 section 8.4: the set contains the value; a base name and its wildcard need two at one time. Rows: A7."""
     names.records[NAME, "TXT"] = ['"other"', f'"{RIGHT}"', f'"{"x" * 43}"']
     evidence = await DNS01Validator(resolver).validate(ATTEMPT)
     assert (evidence.method, evidence.target) == ("dns-01", NAME)
 
 
 async def test_value_in_two_strings_and_behind_an_alias(names: NameServer, resolver: Resolver) -> None:
-    """Delegated validation: the label is a CNAME into a zone that may be changed."""
+    """Delegated validation: the label is a CNAME into a zone that may be changed. Rows: A7."""
     names.records[NAME, "CNAME"] = ["a.example.auth.test."]
     names.records["a.example.auth.test", "TXT"] = [f'"{RIGHT[:20]}" "{RIGHT[20:]}"']
     await DNS01Validator(resolver).validate(ATTEMPT)

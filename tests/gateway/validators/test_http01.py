@@ -84,7 +84,7 @@ def validator(resolver: Resolver, port: int, *, deadline_seconds: float = 10.0) 
 
 
 async def test_right_answer_proves_control(web: Web, validate: HTTP01Validator) -> None:
-    """RFC 8555 section 8.3."""
+    """RFC 8555 section 8.3. Rows: A7."""
     web.pages[PATH] = ok()
     evidence = await validate.validate(attempt())
     assert (evidence.method, evidence.target) == ("http-01", f"127.0.0.1:{web.port}")
@@ -96,7 +96,7 @@ async def test_right_answer_proves_control(web: Web, validate: HTTP01Validator) 
 
 @pytest.mark.parametrize("blank", ["\n", "\r\n", "  \t\n", " " * 100])
 async def test_white_space_behind_the_answer_is_ignored(web: Web, validate: HTTP01Validator, blank: str) -> None:
-    """RFC 8555 section 8.3: "SHOULD ignore whitespace characters at the end of the body"."""
+    """RFC 8555 section 8.3: "SHOULD ignore whitespace characters at the end of the body". Rows: R22."""
     web.pages[PATH] = ok(AUTHORIZATION + blank)
     await validate.validate(attempt())
 
@@ -107,7 +107,7 @@ async def test_white_space_behind_the_answer_is_ignored(web: Web, validate: HTTP
      AUTHORIZATION + "\n" + AUTHORIZATION, PATH, "x" * 5000, AUTHORIZATION + " " * 5000],
 )  # fmt: skip
 async def test_any_other_body_proves_nothing(web: Web, validate: HTTP01Validator, body: str) -> None:
-    """Also a page that repeats the path, or the right text with more behind it (T-11)."""
+    """Also a page that repeats the path, or the right text with more behind it (T-11). Rows: T-11."""
     web.pages[PATH] = ok(body)
     with pytest.raises(ValidationIncorrectResponse):
         await validate.validate(attempt())
@@ -122,6 +122,7 @@ async def test_only_status_200_counts(web: Web, validate: HTTP01Validator, statu
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_followed(web: Web, validate: HTTP01Validator, status: int) -> None:
+    """Rows: A7."""
     web.pages[PATH] = redirect(f"http://b.example:{web.port}/moved?x=1", status)
     web.pages[f"b.example:{web.port}/moved?x=1"] = ok()
     evidence = await validate.validate(attempt())
@@ -171,6 +172,7 @@ async def test_redirect_to_https_that_speaks_http_is_a_tls_problem(names: NameSe
 
 
 async def test_ten_redirects_and_no_more(web: Web, validate: HTTP01Validator) -> None:
+    """Rows: A7."""
     web.pages[PATH] = redirect("/0")
     for number in range(30):
         web.pages[f"/{number}"] = redirect(f"/{number + 1}")
@@ -186,6 +188,7 @@ async def test_ten_redirects_and_no_more(web: Web, validate: HTTP01Validator) ->
 
 @pytest.mark.parametrize("location", [PATH, "/loop", ""])
 async def test_redirect_loops_end(web: Web, validate: HTTP01Validator, location: str) -> None:
+    """Rows: T-2."""
     web.pages[PATH] = redirect(location)
     web.pages["/loop"] = redirect(PATH)
     with pytest.raises(ValidationIncorrectResponse, match="loop"):
@@ -213,7 +216,7 @@ class TestSSRF:
     async def test_redirect_is_refused_and_nothing_called(
         self, web: Web, validate: HTTP01Validator, location: str
     ) -> None:
-        """The loopback network is allowed here, and still no redirect to an address is followed."""
+        """The loopback network is allowed here, and still no redirect to an address is followed. Rows: T-2."""
         web.pages[PATH] = redirect(location.format(port=web.port))
         web.pages["/secret"] = ok()
         with pytest.raises(ValidationFailed):
@@ -228,7 +231,7 @@ class TestSSRF:
     async def test_name_that_leads_inside_is_refused(
         self, names: NameServer, web: Web, validate: HTTP01Validator, address: str
     ) -> None:
-        """As the first target and behind a redirect; the problem does not say what the address was."""
+        """As the first target and behind a redirect; the problem does not say what the address was. Rows: T-3, T-28."""
         kind = "AAAA" if ":" in address else "A"
         names.records["in.example", kind] = [address]
         web.pages[PATH] = redirect(f"http://in.example:{web.port}/")
@@ -244,7 +247,7 @@ class TestSSRF:
         ["10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "fe80::1%eth0"],
     )
     async def test_address_identifiers_are_guarded_too(self, resolver: Resolver, web: Web, address: str) -> None:
-        """Also behind a redirect, where addresses are allowed for this type of identifier."""
+        """Also behind a redirect, where addresses are allowed for this type of identifier. Rows: T-3."""
         check = validator(resolver, web.port)
         with pytest.raises(ValidationConnection):
             await check.validate(attempt(address, IdentifierType.IP))
@@ -255,7 +258,7 @@ class TestSSRF:
         assert len(web.requests) == 1
 
     async def test_rebinding_between_check_and_call_changes_nothing(self, web: Web) -> None:
-        """A name is asked for once per hop; a second, different answer is judged anew."""
+        """A name is asked for once per hop; a second, different answer is judged anew. Rows: T-4."""
         web.pages[PATH] = redirect(f"http://a.example:{web.port}/again")
         web.pages["/again"] = ok()
 
@@ -282,6 +285,7 @@ class TestSSRF:
         assert "127.0.0.1" not in caught.value.detail
 
     async def test_body_behind_a_redirect_is_not_repeated(self, web: Web, public: HTTP01Validator) -> None:
+        """Rows: T-2."""
         web.pages[PATH] = redirect(f"http://b.example:{web.port}/page")
         web.pages["/page"] = ok("somebody-elses-secret")
         with pytest.raises(ValidationIncorrectResponse) as caught:
@@ -336,6 +340,8 @@ class TestFaults:
             return caught.value
 
     async def test_endless_body(self, names: NameServer, resolver: Resolver) -> None:
+        """Rows: T-2."""
+
         async def flood(writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
             while True:
@@ -393,7 +399,7 @@ class TestFaults:
 
 
 async def test_address_identifier_is_asked_by_its_address(resolver: Resolver, web: Web) -> None:
-    """RFC 8738 section 4: the Host field is the address."""
+    """RFC 8738 section 4: the Host field is the address. Rows: A7."""
     web.pages[PATH] = ok()
     await validator(resolver, web.port).validate(attempt("127.0.0.1", IdentifierType.IP))
     assert b"\r\nHost: 127.0.0.1\r\n" in web.requests[0]

@@ -50,7 +50,7 @@ def test_followed(location: str, target: Target) -> None:
 
 @pytest.mark.parametrize("location", NOT_FOLLOWED)
 def test_not_followed(location: str) -> None:
-    """Other schemes, ports, credentials, address literals, and what two parsers read in two ways (T-2)."""
+    """Other schemes, ports, credentials, address literals, and what two parsers read in two ways (T-2). Rows: T-2."""
     with pytest.raises(BadRedirect):
         redirected(BASE, location, ports=PORTS, addresses=False)
 

@@ -116,7 +116,7 @@ REFUSED = {
 
 
 def test_right_certificates_pass() -> None:
-    """RFC 8737 section 3, RFC 8738 section 4; names compare without regard to case."""
+    """RFC 8737 section 3, RFC 8738 section 4; names compare without regard to case. Rows: R27."""
     check_certificate(der(make()), NAME, AUTHORIZATION)
     check_certificate(der(make([x509.DNSName("A.Example")])), NAME, AUTHORIZATION)
     check_certificate(der(make([IP_NAME])), ADDRESS, AUTHORIZATION)
@@ -124,14 +124,14 @@ def test_right_certificates_pass() -> None:
 
 @pytest.mark.parametrize(("certificate", "identifier", "said"), REFUSED.values(), ids=REFUSED)
 def test_wrong_certificates_are_refused(certificate: bytes, identifier: Identifier, said: str) -> None:
-    """Each of these has been accepted by somebody (T-10)."""
+    """Each of these has been accepted by somebody (T-10). Rows: R27, T-10."""
     with pytest.raises(BadCertificate, match=said):
         check_certificate(certificate, identifier, AUTHORIZATION)
 
 
 @given(st.data())
 def test_damaged_certificates_are_refused(data: st.DataObject) -> None:
-    """The signature covers everything but itself, so no change passes."""
+    """The signature covers everything but itself, so no change passes. Rows: T-10."""
     wire = bytearray(RIGHT)
     place = data.draw(st.integers(0, len(wire) - 80))
     wire[place] ^= data.draw(st.integers(1, 255))
@@ -197,6 +197,7 @@ Validators = Callable[[int], TLSALPN01Validator]
 
 
 async def test_right_server_proves_control(validator: Validators, tmp_path: Path) -> None:
+    """Rows: A7."""
     server = TLSServer(tmp_path, make())
     async with serving(server) as port:
         evidence = await validator(port).validate(attempt())
@@ -205,7 +206,7 @@ async def test_right_server_proves_control(validator: Validators, tmp_path: Path
 
 
 async def test_address_is_asked_by_its_reverse_name(validator: Validators, tmp_path: Path) -> None:
-    """RFC 8738 section 6."""
+    """RFC 8738 section 6. Rows: R26, A7."""
     server = TLSServer(tmp_path, make([IP_NAME]))
     async with serving(server) as port:
         await validator(port).validate(attempt(ADDRESS))
@@ -223,7 +224,7 @@ async def test_wrong_certificate_is_an_incorrect_response(validator: Validators,
 async def test_server_without_the_protocol_proves_nothing(
     validator: Validators, tmp_path: Path, protocols: list[str]
 ) -> None:
-    """The right certificate is not enough: on shared hosting anybody may upload one (T-11)."""
+    """The right certificate is not enough: on shared hosting anybody may upload one (T-11). Rows: R27, T-11."""
     server = TLSServer(tmp_path, make())
     server.context.set_alpn_protocols(protocols)
     async with serving(server) as port:
@@ -232,7 +233,7 @@ async def test_server_without_the_protocol_proves_nothing(
 
 
 async def test_tls_1_1_proves_nothing(validator: Validators, tmp_path: Path) -> None:
-    """RFC 8737 section 4: TLS 1.2 or higher."""
+    """RFC 8737 section 4: TLS 1.2 or higher. Rows: R27, T-10."""
     server = TLSServer(tmp_path, make())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -274,7 +275,7 @@ async def test_nobody_there_and_no_dns(validator: Validators, names: NameServer)
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"])
 async def test_addresses_that_may_not_be_called(validator: Validators, names: NameServer, address: str) -> None:
-    """As identifier and behind a name (T-3)."""
+    """As identifier and behind a name (T-3). Rows: T-3."""
     with pytest.raises(ValidationConnection, match="not one that this server calls"):
         await validator(443).validate(attempt(Identifier(IdentifierType.IP, address)))
     names.records["a.example", "A"] = []

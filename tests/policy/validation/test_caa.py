@@ -113,13 +113,13 @@ REFUSED: dict[str, tuple[Records, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("records", "options"), PERMITTED.values(), ids=PERMITTED)
 def test_permits(records: Records, options: dict[str, Any]) -> None:
-    """RFC 8659 sections 4.2 and 4.3, RFC 8657 sections 3 and 4."""
+    """RFC 8659 sections 4.2 and 4.3, RFC 8657 sections 3 and 4. Rows: R28, R29."""
     check(*records, **options)
 
 
 @pytest.mark.parametrize(("records", "options", "said"), REFUSED.values(), ids=REFUSED)
 def test_refuses_and_says_which_record_where(records: Records, options: dict[str, Any], said: str) -> None:
-    """Every refusal names the zone and the reason."""
+    """Every refusal names the zone and the reason. Rows: R28, R29, A8, T-9."""
     with pytest.raises(ValidationCAA) as caught:
         check(*records, **options)
     assert "example.com" in caught.value.detail

@@ -54,8 +54,16 @@ DNS = ("dns-01", "dns-account-01", "dns-persist-01")
         (Identifier(IdentifierType.IP, "192.0.2.1"), False, ("http-01", "tls-alpn-01")),
         (Identifier(IdentifierType.IP, "192.0.2.1"), True, ()),
         (Identifier(IdentifierType.EMAIL, "a@a.example"), False, ()),
+        (Identifier(IdentifierType.DNS, "onion"), False, ()),
+        (Identifier(IdentifierType.DNS, f"{'a' * 56}.onion"), False, ()),
+        (Identifier(IdentifierType.DNS, f"*.{'a' * 56}.onion"), True, ()),
+        (Identifier(IdentifierType.DNS, "onion.example"), True, DNS),
     ],
 )
 def test_methods_fit_the_identifier(identifier: Identifier, wildcard: bool, methods: tuple[str, ...]) -> None:
-    """Wildcards only by DNS (RFC 8555 section 8.3, RFC 8737), addresses never (RFC 8738 section 7)."""
+    """Wildcards only by DNS (RFC 8555 section 8.3, RFC 8737), addresses never (RFC 8738 section 7), nor names that
+    are not in DNS (RFC 7686).
+
+    Rows: R22.
+    """
     assert challenges.methods_for(identifier, wildcard) == methods

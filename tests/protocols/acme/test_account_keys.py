@@ -44,7 +44,7 @@ async def roll(client: Client, key: Key) -> Answer:
 
 
 async def test_t22_a_weak_account_key_is_refused(world: World, member: Client) -> None:
-    """When registering and when rolling over: badPublicKey, by the same checks as for certificates."""
+    """When registering and when rolling over: badPublicKey, by the same checks as for certificates. Rows: T-22."""
     weak = close_primes()
     assert (await Client(world, weak).register()).problem() == (400, "badPublicKey")
     assert (await roll(member, weak)).problem() == (400, "badPublicKey")
@@ -52,7 +52,7 @@ async def test_t22_a_weak_account_key_is_refused(world: World, member: Client) -
 
 
 async def test_row25_the_key_of_a_certificate_is_no_account_key(world: World, member: Client) -> None:
-    """RFC 8555 section 11.1, the other way round: of any certificate, whoever has it."""
+    """RFC 8555 section 11.1, the other way round: of any certificate, whoever has it. Rows: R25."""
     private = ec.generate_private_key(ec.SECP256R1())
     await member.issue(key=private)
     key = Key.of(private)
@@ -66,7 +66,7 @@ async def test_row25_the_key_of_a_certificate_is_no_account_key(world: World, me
 
 
 async def test_t23_a_blocked_key_is_no_account_key(world: World, member: Client) -> None:
-    """Reported as compromised once, refused everywhere."""
+    """Reported as compromised once, refused everywhere. Rows: T-23."""
     private = ec.generate_private_key(ec.SECP256R1())
     spki = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     unit = Unit()

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ca_core.issuer import Issuer
 from ca_core.keystores.software import SoftwareKeyStore
+from policy.audit import AuditTag, read_leaf
+from policy.sealing import fingerprint
+from policy.store import AUDIT
 from protocols.acme.settings import ACMESettings
 from tests.protocols.acme.client import Answer, Client, Key, b64, make_csr, unb64
 from tests.protocols.acme.world import EAB_KEY, ORIGIN, TERMS, World, make_world
@@ -21,7 +25,7 @@ from tests.replacing import replace
 
 
 async def test_a_new_account(client: Client) -> None:
-    """RFC 8555 section 7.3: 201, its URL, the object."""
+    """RFC 8555 section 7.3: 201, its URL, the object. Rows: A4."""
     answer = await client.register(contact=["mailto:a@example.org"])
     assert answer.status == 201
     location = answer.header("Location")
@@ -34,7 +38,7 @@ async def test_a_new_account(client: Client) -> None:
 
 
 async def test_an_account_is_found_by_its_key(client: Client) -> None:
-    """RFC 8555 section 7.3.1: 200, the same URL, nothing changed; with or without onlyReturnExisting."""
+    """RFC 8555 section 7.3.1: 200, the same URL, nothing changed; with or without onlyReturnExisting. Rows: A4."""
     first = await client.register(contact=["mailto:a@example.org"])
     for payload in ({"onlyReturnExisting": True}, {"contact": ["mailto:b@example.org"]}):
         client.kid = None
@@ -45,7 +49,7 @@ async def test_an_account_is_found_by_its_key(client: Client) -> None:
 
 
 async def test_only_return_existing_makes_nothing(client: Client) -> None:
-    """RFC 8555 section 7.3.1: 400 accountDoesNotExist."""
+    """RFC 8555 section 7.3.1: 400 accountDoesNotExist. Rows: A4."""
     for _ in range(2):
         answer = await client.post(client.url("new-account"), {"onlyReturnExisting": True})
         assert answer.problem() == (400, "accountDoesNotExist")
@@ -60,7 +64,10 @@ async def test_the_same_key_at_once_makes_one_account(client: Client) -> None:
 
 
 async def test_what_a_client_may_not_say_is_ignored(client: Client) -> None:
-    """RFC 8555 section 7.3: `orders`, `status` and unknown members; onlyReturnExisting is never reflected."""
+    """RFC 8555 section 7.3: `orders`, `status` and unknown members; onlyReturnExisting is never reflected.
+
+    Rows: R14.
+    """
     answer = await client.register(status="revoked", orders="https://evil.test", onlyReturnExisting=False, x={"y": 1})
     assert answer.json == {"status": "valid", "orders": answer.header("Location") + "/orders"}
 
@@ -76,7 +83,7 @@ async def test_what_a_client_may_not_say_is_ignored(client: Client) -> None:
     ],
 )
 async def test_contacts_are_checked(client: Client, contact: Any, said: str) -> None:
-    """RFC 8555 section 7.3; nothing is registered."""
+    """RFC 8555 section 7.3; nothing is registered. Rows: A4."""
     assert (await client.register(contact=contact)).problem() == (400, said)
     assert (await client.register(onlyReturnExisting=True)).problem() == (400, "accountDoesNotExist")
 
@@ -85,7 +92,7 @@ async def test_contacts_are_checked(client: Client, contact: Any, said: str) -> 
 
 
 async def test_terms_have_to_be_agreed_to(world: World) -> None:
-    """RFC 8555 section 7.3: userActionRequired, with the link."""
+    """RFC 8555 section 7.3: userActionRequired, with the link. Rows: C5."""
     client = Client(world, label="bound")
     binding = client.binding("kid-1", EAB_KEY)
     for payload in ({}, {"termsOfServiceAgreed": False}):
@@ -100,7 +107,7 @@ async def test_terms_have_to_be_agreed_to(world: World) -> None:
 
 
 async def test_changed_terms_can_stop_orders_until_they_are_agreed_to(world: World) -> None:
-    """RFC 8555 section 7.3.3, where the mount wants it; the account itself stays readable."""
+    """RFC 8555 section 7.3.3, where the mount wants it; the account itself stays readable. Rows: A4."""
     client = Client(world)
     await client.register()
     options = {"terms_of_service": "https://ca.certgate.test/terms-2", "require_current_terms": True}
@@ -121,7 +128,7 @@ async def test_changed_terms_can_stop_orders_until_they_are_agreed_to(world: Wor
 
 @pytest.mark.parametrize("alg", ["HS256", "HS384", "HS512"])
 async def test_a_bound_account(world: World, alg: str) -> None:
-    """RFC 8555 section 7.3.4: each MAC; the binding is echoed."""
+    """RFC 8555 section 7.3.4: each MAC; the binding is echoed. Rows: R15, A5."""
     client = Client(world, label="bound")
     binding = client.binding("kid-1", EAB_KEY, alg)
     answer = await client.register(externalAccountBinding=binding)
@@ -133,7 +140,7 @@ async def test_a_bound_account(world: World, alg: str) -> None:
 
 
 async def test_a_binding_is_required_where_the_mount_has_no_open_credential(world: World) -> None:
-    """403 externalAccountRequired."""
+    """403 externalAccountRequired. Rows: A5."""
     client = Client(world, label="bound")
     assert (await client.register()).problem() == (403, "externalAccountRequired")
 
@@ -167,19 +174,19 @@ async def test_bindings_that_do_not_prove_the_credential(world: World) -> None:
     ids=str,
 )
 async def test_bindings_of_a_wrong_form(world: World, changes: dict[str, Any], said: tuple[int, str]) -> None:
-    """RFC 8555 section 7.3.4: MAC, kid, no nonce, the URL of newAccount."""
+    """RFC 8555 section 7.3.4: MAC, kid, no nonce, the URL of newAccount. Rows: R15."""
     client = Client(world, label="bound")
     assert await refused(client, client.binding("kid-1", EAB_KEY, **changes)) == said
 
 
 async def test_a_binding_is_for_one_key(world: World) -> None:
-    """A binding that was seen cannot bind somebody else's account."""
+    """A binding that was seen cannot bind somebody else's account. Rows: R15."""
     victim, thief = Client(world, label="bound"), Client(world, label="bound")
     assert await refused(thief, victim.binding("kid-1", EAB_KEY)) == (401, "unauthorized")
 
 
 async def test_a_single_use_credential_binds_one_account(world: World) -> None:
-    """Also when several ask at the same moment (trap T-7)."""
+    """Also when several ask at the same moment (trap T-7). Rows: A5, T-7."""
     clients = [Client(world, label="bound") for _ in range(4)]
     answers = await asyncio.gather(
         *(one.register(externalAccountBinding=one.binding("kid-single", EAB_KEY)) for one in clients)
@@ -189,7 +196,7 @@ async def test_a_single_use_credential_binds_one_account(world: World) -> None:
 
 
 async def test_a_multiple_use_credential_binds_many(world: World) -> None:
-    """Without a use limit."""
+    """Without a use limit. Rows: A5."""
     for _ in range(3):
         client = Client(world, label="bound")
         assert (await client.register(externalAccountBinding=client.binding("kid-1", EAB_KEY))).status == 201
@@ -220,7 +227,7 @@ async def test_a_revoked_credential_binds_nobody_and_finds_nobody(world: World) 
 
 
 async def test_contacts_are_changed(member: Client) -> None:
-    """RFC 8555 section 7.3.2; an empty object changes nothing, an empty list takes them away."""
+    """RFC 8555 section 7.3.2; an empty object changes nothing, an empty list takes them away. Rows: A4."""
     url = member.kid or ""
     assert (await member.post(url, {"contact": ["mailto:b@example.org"]})).json["contact"] == ["mailto:b@example.org"]
     assert (await member.post(url, {})).json["contact"] == ["mailto:b@example.org"]
@@ -236,7 +243,7 @@ async def test_no_other_status_can_be_set(member: Client, status: str) -> None:
 
 
 async def test_accounts_see_only_themselves(world: World, member: Client) -> None:
-    """Trap T-18: account, orders list; whether the other one exists is not told."""
+    """Trap T-18: account, orders list; whether the other one exists is not told. Rows: T-18."""
     other = Client(world)
     await other.register()
     nobody = member.url("account/aaaaaaaaaaaaaaaaaaaaaaaaaa")
@@ -249,7 +256,7 @@ async def test_accounts_see_only_themselves(world: World, member: Client) -> Non
 
 
 async def test_a_deactivated_account_is_over(member: Client) -> None:
-    """RFC 8555 section 7.3.6: 401 afterwards, open orders end, its key registers nothing any more."""
+    """RFC 8555 section 7.3.6: 401 afterwards, open orders end, its key registers nothing any more. Rows: R17, T-20."""
     order = await member.ready()
     answer = await member.post(member.kid or "", {"status": "deactivated"})
     assert answer.json["status"] == "deactivated"
@@ -276,15 +283,19 @@ def change(
 
 @pytest.mark.parametrize("new", [Key.ec(), Key.ec(ec.SECP384R1()), Key.rsa()], ids=["ES256", "ES384", "RS256"])
 async def test_a_key_is_changed(member: Client, new: Key) -> None:
-    """RFC 8555 section 7.3.5: the new key works, the old one is dead at once, open orders go on."""
+    """RFC 8555 section 7.3.5: the new key works, the old one is dead at once, open orders go on. Rows: R16, A4."""
     order = await member.ready()
     answer = await member.post(member.url("key-change"), change(member, new))
     assert answer.status == 200
     assert answer.header("Location") == member.kid
-    assert (await member.post(member.kid or "")).status in (400, 401)
+    same = new.alg.name == member.key.alg.name
+    dead = (401, "unauthorized") if same else (400, "badSignatureAlgorithm")
+    assert (await member.post(member.kid or "")).problem() == dead
     member.key = new
     assert (await member.post(order.header("Location"))).json["status"] == "ready"
-    assert (await member.register(onlyReturnExisting=True)).status in (200, 400)
+    account, member.kid = member.kid, None
+    assert (await member.register(onlyReturnExisting=True)).status == 200
+    assert member.kid == account
 
 
 async def test_the_old_key_registers_anew_or_not_at_all(member: Client) -> None:
@@ -296,7 +307,7 @@ async def test_the_old_key_registers_anew_or_not_at_all(member: Client) -> None:
 
 
 async def test_a_key_of_another_account_is_a_conflict(world: World, member: Client) -> None:
-    """409, and the URL of the account that has it; the own key is in use as well."""
+    """409, and the URL of the account that has it; the own key is in use as well. Rows: R16."""
     other = Client(world)
     await other.register()
     answer = await member.post(member.url("key-change"), change(member, other.key))
@@ -314,7 +325,7 @@ async def changed(client: Client, inner: Any) -> Answer:
 
 
 async def test_key_changes_that_are_not_whole(world: World, member: Client) -> None:
-    """Every check of RFC 8555 section 7.3.5."""
+    """Every check of RFC 8555 section 7.3.5. Rows: R16."""
     other = Client(world)
     await other.register()
     new = Key.ec()
@@ -333,7 +344,7 @@ async def test_key_changes_that_are_not_whole(world: World, member: Client) -> N
 
 
 async def test_the_new_key_has_to_sign(member: Client) -> None:
-    """Without it anybody's public key could be claimed (proof of possession)."""
+    """Without it anybody's public key could be claimed (proof of possession). Rows: R16."""
     inner = change(member, Key.ec())
     signature = bytearray(unb64(inner["signature"]))
     signature[-1] ^= 1
@@ -345,7 +356,7 @@ async def test_the_new_key_has_to_sign(member: Client) -> None:
 
 
 async def test_the_orders_of_an_account_come_in_pages(acme_ca: tuple[SoftwareKeyStore, Issuer]) -> None:
-    """RFC 8555 section 7.1.2.1: Link rel="next" until there is no more; each order once."""
+    """RFC 8555 section 7.1.2.1: Link rel="next" until there is no more; each order once. Rows: R11."""
     world = await make_world(*acme_ca, settings=ACMESettings(orders_page_size=2))
     client = Client(world)
     await client.register()
@@ -366,7 +377,7 @@ async def test_the_orders_of_an_account_come_in_pages(acme_ca: tuple[SoftwareKey
 
 
 async def test_the_list_has_no_orders_of_others_and_none_that_failed(world: World, member: Client) -> None:
-    """RFC 8555 section 7.1.2.1."""
+    """RFC 8555 section 7.1.2.1. Rows: A4."""
     other = Client(world)
     await other.register()
     await other.ready()
@@ -384,9 +395,39 @@ async def test_pages_that_were_not_handed_out(member: Client, query: str) -> Non
 
 
 async def test_the_key_of_an_account_is_no_key_for_certificates(member: Client) -> None:
-    """RFC 8555 section 11.1: not of any account."""
+    """RFC 8555 section 11.1: not of any account. Rows: R25."""
     order = await member.ready()
     csr = make_csr(("a.trusted.test",), member.key.private)
     answer = await member.post(order.json["finalize"], {"csr": b64(csr)})
     assert answer.problem() == (400, "badCSR")
     assert (await member.post(order.header("Location"))).json["status"] == "ready"
+
+
+async def test_every_change_of_an_account_is_audited(member: Client) -> None:
+    """Binding, contacts, key and end, each with what it was about: the key change tells both keys. Rows: A12, T-27."""
+    bound = Client(member.world, label="bound")
+    await bound.register(externalAccountBinding=bound.binding("kid-1", EAB_KEY))
+    await member.post(member.kid or "", {"contact": ["mailto:a@example.org"]})
+    old, new = member.key, Key.ec()
+    await member.post(member.url("key-change"), change(member, new))
+    member.key = new
+    await member.post(member.kid or "", {"status": "deactivated"})
+    rows = [read_leaf(row.leaf) for row in await member.world.store.many(AUDIT, 0, 500)]
+    account = f"account:{(member.kid or '').rpartition('/')[2]}"
+    found = {str(event.tag): event.detail for event in rows if event.object == account}
+    assert list(found) == [
+        "ra:account:registered",
+        "ra:account:updated",
+        "ra:account:rekeyed",
+        "ra:account:deactivated",
+    ]
+    keys = [
+        fingerprint(key.jwk.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+        for key in (old, new)
+    ]
+    assert [found["ra:account:rekeyed"][end] for end in ("from", "to")] == keys
+    registered = [event.detail for event in rows if event.tag is AuditTag.ACCOUNT_REGISTERED]
+    assert [(one["credential"], one["thumbprint"]) for one in registered] == [
+        ("open", old.thumbprint),
+        ("bound", bound.key.thumbprint),
+    ]

@@ -249,7 +249,10 @@ PAGE = "https://ca.certgate.test/incident-1"
 
 
 async def test_a11_certificates_are_called_back(world: World, member: Client) -> None:
-    """RFC 9773 section 4.2: a window in the past and a page for people, for these and no others; and withdrawn."""
+    """RFC 9773 section 4.2: a window in the past and a page for people, for these and no others; and withdrawn.
+
+    Rows: A11.
+    """
     one, other = await member.issue(), await member.issue("b.trusted.test")
     before = await window(member, one)
     await world.parts.renewal.demand(ADMIN, why="wrong extension", serials=[serial(one)], explanation_url=PAGE)
@@ -264,7 +267,7 @@ async def test_a11_certificates_are_called_back(world: World, member: Client) ->
 
 
 async def test_a11_all_of_a_product_are_called_back_but_not_their_successors(world: World, member: Client) -> None:
-    """What is issued after the incident is not renewed again."""
+    """What is issued after the incident is not renewed again. Rows: A11."""
     one = await member.issue()
     other = await member.issue("b.trusted.test", profile="other")
     await world.parts.renewal.demand(ADMIN, why="an incident", product="standard", explanation_url=PAGE)
@@ -295,7 +298,10 @@ async def test_a11_what_cannot_be_called_back(world: World, member: Client) -> N
 
 
 async def test_a4_a_deactivated_account_is_over(world: World, member: Client) -> None:
-    """401 for everything, pending orders end, no new account with its key, and its certificates stay valid."""
+    """401 for everything, pending orders end, no new account with its key, and its certificates stay valid.
+
+    Rows: A4.
+    """
     issued = await member.issue()
     certificate = await member.certificate(issued)
     pending = await member.order("a.challenged.test")

@@ -58,7 +58,10 @@ async def two_roots(acme_ca: tuple[SoftwareKeyStore, Issuer], tmp_path: Path) ->
 
 
 async def test_a9_another_chain_is_offered_and_served(two_roots: Crossed) -> None:
-    """Link rel="alternate" leads from each chain to the others; the leaf is the same, the last issuer another."""
+    """Link rel="alternate" leads from each chain to the others; the leaf is the same, the last issuer another.
+
+    Rows: C14, A9.
+    """
     client = Client(two_roots.world)
     await client.register()
     order = await client.issue()
@@ -90,7 +93,7 @@ async def test_a9_chains_that_there_are_not(two_roots: Crossed, chain: str) -> N
 
 
 async def test_other_chains_are_the_owners_only(two_roots: Crossed) -> None:
-    """Trap T-18."""
+    """Trap T-18. Rows: T-18."""
     client, other = Client(two_roots.world), Client(two_roots.world)
     await client.register()
     await other.register()

@@ -41,7 +41,7 @@ def test_plain_contacts_are_kept_as_they_are(contact: str) -> None:
     ],
 )
 def test_other_contacts_are_refused(contact: str, problem: type[Problem]) -> None:
-    """No header fields, one address, nothing that mail programs could read otherwise."""
+    """No header fields, one address, nothing that mail programs could read otherwise. Rows: R14."""
     with pytest.raises(problem):
         read_contacts(["mailto:good@example.org", contact], RULES)
 

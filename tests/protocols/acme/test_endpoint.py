@@ -46,7 +46,7 @@ async def test_the_directory_lists_what_there_is(client: Client) -> None:
 
 
 async def test_a_mount_has_its_own_directory(world: World) -> None:
-    """The one that wants a binding says so, and shows its terms."""
+    """The one that wants a binding says so, and shows its terms. Rows: C5."""
     found = (await Client(world, label="bound").get(f"{ORIGIN}/acme/bound/directory")).json
     assert found["meta"]["externalAccountRequired"] is True
     assert found["meta"]["termsOfService"] == TERMS
@@ -66,7 +66,7 @@ async def test_the_directory_follows_the_products(client: Client) -> None:
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204)])
 async def test_new_nonces(client: Client, method: str, status: int) -> None:
-    """RFC 8555 section 7.2."""
+    """RFC 8555 section 7.2. Rows: R13, C12, A3."""
     answer = await client.get(client.url("new-nonce"), method)
     assert answer.status == status
     assert answer.body == b""
@@ -76,14 +76,14 @@ async def test_new_nonces(client: Client, method: str, status: int) -> None:
 
 
 async def test_directory_and_new_nonce_by_post_as_get(member: Client) -> None:
-    """RFC 8555 section 6.3."""
+    """RFC 8555 section 6.3. Rows: R6, C10."""
     assert (await member.post(member.url("directory"))).json == (await member.get(member.url("directory"))).json
     assert (await member.post(member.url("new-nonce"))).status == 204
     assert (await member.post(member.url("new-nonce"), {})).problem() == (400, "malformed")
 
 
 async def test_scripts_of_any_origin_may_ask(client: Client) -> None:
-    """A preflight, as browsers send it before a POST of the JOSE type."""
+    """A preflight, as browsers send it before a POST of the JOSE type. Rows: A1."""
     answer = await client.get(client.url("new-order"), "OPTIONS")
     assert answer.status == 204
     assert answer.header("Access-Control-Allow-Origin") == "*"
@@ -96,7 +96,10 @@ async def test_scripts_of_any_origin_may_ask(client: Client) -> None:
 
 
 async def test_routes_are_those_of_every_mount(world: World) -> None:
-    """Absolute paths; only the directory, nonces, tickets and renewal information answer GET; newAuthz is an option."""
+    """Absolute paths; only the directory, nonces, tickets and renewal information answer GET; newAuthz is an option.
+
+    Rows: R6.
+    """
     paths = {path.removeprefix("/acme/default/") for path in world.routes if path.startswith("/acme/default/")}
     assert paths == {
         "directory",
@@ -141,7 +144,7 @@ def said(world: World, problem: Any, method: str = "GET", path: str = "/acme/def
 
 
 def test_problems_of_http_are_said_in_acmes_words(world: World) -> None:
-    """RFC 8555 section 6.3: 405 malformed; the document has the status that the answer has."""
+    """RFC 8555 section 6.3: 405 malformed; the document has the status that the answer has. Rows: R6, A1."""
     answer = said(world, Malformed("the method GET is not served here", status=405))
     assert answer.problem() == (405, "malformed")
     assert answer.links("index") == [f"{ORIGIN}/acme/default/directory"]
@@ -152,7 +155,7 @@ def test_problems_of_http_are_said_in_acmes_words(world: World) -> None:
 
 
 def test_retry_after_is_a_whole_positive_number(world: World) -> None:
-    """Never a date, never zero."""
+    """Never a date, never zero. Rows: C1."""
     assert said(world, RateLimited("slow down", retry_after=0)).header("Retry-After") == "1"
     assert said(world, RateLimited("slow down", retry_after=90)).header("Retry-After") == "90"
     assert said(world, RateLimited("slow down")).header("Retry-After") == "30"
@@ -161,7 +164,7 @@ def test_retry_after_is_a_whole_positive_number(world: World) -> None:
 
 
 async def test_rate_limits_have_a_page(acme_ca: tuple[SoftwareKeyStore, Issuer]) -> None:
-    """RFC 8555 section 6.6: Link rel="help"."""
+    """RFC 8555 section 6.6: Link rel="help". Rows: A12."""
     settings = ACMESettings(rate_limit_help_url="https://ca.test/limits")
     world = await make_world(*acme_ca, settings=settings, limits={"new_orders_per_account": Limit(1, 3600)})
     client = Client(world)
@@ -175,7 +178,7 @@ async def test_rate_limits_have_a_page(acme_ca: tuple[SoftwareKeyStore, Issuer])
 
 
 async def test_faults_show_nothing(member: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An internal fault is 500 serverInternal with the request's identifier (trap T-26)."""
+    """An internal fault is 500 serverInternal with the request's identifier (trap T-26). Rows: T-26."""
 
     async def broken(*_: Any) -> None:
         raise RuntimeError("SELECT secret FROM table")
@@ -193,7 +196,7 @@ async def test_faults_show_nothing(member: Client, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("media", ["application/json", "", "application/jose", "text/plain", "application/jose+jsonx"])
 async def test_other_content_types_are_415(member: Client, media: str) -> None:
-    """RFC 8555 section 6.2."""
+    """RFC 8555 section 6.2. Rows: R2, A1."""
     answer = await member.post(member.url("new-order"), {}, content_type=media)
     assert answer.problem() == (415, "malformed")
 
@@ -208,7 +211,7 @@ async def test_spellings_of_the_content_type(member: Client, media: str) -> None
 
 
 async def test_a_nonce_serves_once_and_the_refusal_brings_a_fresh_one(member: Client) -> None:
-    """RFC 8555 section 6.5: badNonce, 400, with a nonce that can be used."""
+    """RFC 8555 section 6.5: badNonce, 400, with a nonce that can be used. Rows: R9."""
     nonce = await member.fresh()
     sent = member.key.sign(b"", member.kid or "", nonce, member.kid)
     assert (await member.send(member.kid or "", sent)).status == 200
@@ -218,7 +221,7 @@ async def test_a_nonce_serves_once_and_the_refusal_brings_a_fresh_one(member: Cl
 
 
 async def test_a_nonce_is_used_up_when_the_request_fails_later(member: Client) -> None:
-    """Dead after its first appearance under a good signature, whatever came of the request."""
+    """Dead after its first appearance under a good signature, whatever came of the request. Rows: R9."""
     nonce = await member.fresh()
     url = member.url("order/nothing")
     assert (await member.send(url, member.key.sign(b"", url, nonce, member.kid))).status == 404
@@ -227,7 +230,7 @@ async def test_a_nonce_is_used_up_when_the_request_fails_later(member: Client) -
 
 
 async def test_nobody_can_use_up_a_nonce_without_the_key(member: Client) -> None:
-    """A wrong signature leaves the nonce as it is."""
+    """A wrong signature leaves the nonce as it is. Rows: A2."""
     nonce = await member.fresh()
     url = member.kid or ""
     header = {"alg": "ES256", "nonce": nonce, "url": url, "kid": member.kid}
@@ -241,7 +244,7 @@ async def test_nobody_can_use_up_a_nonce_without_the_key(member: Client) -> None
     [("AAAA", "badNonce"), ("A" * 32, "badNonce"), ("not base64url!", "malformed"), ("AA==", "malformed")],
 )
 async def test_foreign_nonces(member: Client, nonce: str, said: str) -> None:
-    """RFC 8555 section 6.5.2: what is not base64url is malformed, what is not ours badNonce."""
+    """RFC 8555 section 6.5.2: what is not base64url is malformed, what is not ours badNonce. Rows: R8."""
     member.nonce = nonce
     assert (await member.post(member.kid or "")).problem() == (400, said)
 
@@ -257,7 +260,7 @@ async def test_nonces_serve_every_mount(world: World) -> None:
 
 
 async def test_the_url_has_to_be_the_one_asked(member: Client) -> None:
-    """RFC 8555 section 6.4: exactly, as it was handed out; else unauthorized."""
+    """RFC 8555 section 6.4: exactly, as it was handed out; else unauthorized. Rows: R7."""
     url = member.kid or ""
     for wrong in (
         member.url("new-order"),
@@ -271,7 +274,7 @@ async def test_the_url_has_to_be_the_one_asked(member: Client) -> None:
 
 
 async def test_a_query_is_part_of_the_url(member: Client) -> None:
-    """What was signed without it was signed for another resource."""
+    """What was signed without it was signed for another resource. Rows: R7."""
     url = member.kid or ""
     assert (await member.post(url + "?x=1", signed_url=url)).problem() == (401, "unauthorized")
     assert (await member.post(url + "?x=1")).status == 200
@@ -279,7 +282,7 @@ async def test_a_query_is_part_of_the_url(member: Client) -> None:
 
 @pytest.mark.parametrize("kid", ["abc", f"{ORIGIN}/acme/bound/account/", "https://evil.test/acme/default/account/"])
 async def test_a_kid_of_elsewhere_is_no_account(member: Client, kid: str) -> None:
-    """Trap T-15; the client learns that it has to register here."""
+    """Trap T-15; the client learns that it has to register here. Rows: T-15."""
     own = (member.kid or "").rpartition("/")[2]
     answer = await member.post(member.kid or "", kid=kid + own)
     assert answer.problem() == (400, "accountDoesNotExist")
@@ -299,13 +302,13 @@ async def test_an_account_of_another_mount_is_unknown(world: World, member: Clie
 
 @pytest.mark.parametrize("path", ["new-order", "key-change", "account/x", "order/x", "authz/x", "cert/x", "new-nonce"])
 async def test_resources_of_accounts_want_a_kid(client: Client, path: str) -> None:
-    """RFC 8555 section 6.2: jwk only for newAccount and revokeCert."""
+    """RFC 8555 section 6.2: jwk only for newAccount and revokeCert. Rows: R4."""
     answer = await client.post(client.url(path), {})
     assert answer.problem() == (400, "malformed")
 
 
 async def test_new_account_wants_a_key(member: Client) -> None:
-    """RFC 8555 section 6.2."""
+    """RFC 8555 section 6.2. Rows: R4."""
     assert (await member.post(member.url("new-account"), {})).problem() == (400, "malformed")
 
 
@@ -313,7 +316,7 @@ async def test_new_account_wants_a_key(member: Client) -> None:
     ("alg", "accepted"), [("HS256", 5), ("none", 5), ("RS256", 1), ("ES384", 1), ("EdDSA", 1), ("PS256", 5)]
 )
 async def test_the_algorithm_is_that_of_the_stored_key(member: Client, alg: str, accepted: int) -> None:
-    """Trap T-14: badSignatureAlgorithm, with what would be accepted."""
+    """Trap T-14: badSignatureAlgorithm, with what would be accepted. Rows: T-14."""
     header = {"alg": alg, "nonce": await member.fresh(), "url": member.kid, "kid": member.kid}
     answer = await member.send(member.kid or "", body(member.key, header))
     assert answer.problem() == (400, "badSignatureAlgorithm")
@@ -322,7 +325,7 @@ async def test_the_algorithm_is_that_of_the_stored_key(member: Client, alg: str,
 
 
 async def test_an_hmac_with_the_public_key_is_refused(member: Client) -> None:
-    """The classic confusion: HS256 with the encoded public key as its secret."""
+    """The classic confusion: HS256 with the encoded public key as its secret. Rows: T-14."""
     header = {"alg": "HS256", "nonce": await member.fresh(), "url": member.kid, "kid": member.kid}
     protected = b64(json.dumps(header).encode())
     for secret in (json.dumps(member.key.public).encode(), member.key.thumbprint.encode()):
@@ -333,25 +336,25 @@ async def test_an_hmac_with_the_public_key_is_refused(member: Client) -> None:
 
 @pytest.mark.parametrize("key", [Key.rsa(), Key.ec()], ids=["RS256", "ES256"])
 async def test_accounts_of_each_kind_of_key(world: World, key: Key) -> None:
-    """The whole way, registered and used."""
+    """The whole way, registered and used. Rows: A2."""
     client = Client(world, key)
     assert (await client.register()).status == 201
     assert (await client.post(client.kid or "")).json["status"] == "valid"
 
 
 async def test_a_bad_key_cannot_register(world: World) -> None:
-    """RFC 8555 section 6.7 badPublicKey."""
+    """RFC 8555 section 6.7 badPublicKey. Rows: R5."""
     assert (await Client(world, Key.rsa(1024)).register()).problem() == (400, "badPublicKey")
 
 
 async def test_what_is_no_jws_is_malformed_and_brings_a_nonce(client: Client) -> None:
-    """Every error of a POST has a fresh nonce (RFC 8555 section 6.5)."""
+    """Every error of a POST has a fresh nonce (RFC 8555 section 6.5). Rows: A1."""
     for sent in (b"", b"{}", b"\xff" * 10, b"[" * 60_000):
         assert (await client.send(client.url("new-order"), sent)).problem() == (400, "malformed")
 
 
 async def test_an_account_that_is_not_valid_is_refused_after_everything_else(member: Client) -> None:
-    """Order of checks (RFC 8555 section 6, A2): who does not hold the key learns nothing of the status."""
+    """Order of checks (RFC 8555 section 6, A2): who does not hold the key learns nothing of the status. Rows: A2."""
     url = member.kid or ""
     await member.post(url, {"status": "deactivated"})
     header = {"alg": "ES256", "nonce": await member.fresh(), "url": url, "kid": member.kid}
@@ -365,7 +368,7 @@ async def test_an_account_that_is_not_valid_is_refused_after_everything_else(mem
 
 
 async def test_revoking_the_credential_stops_its_accounts_at_once(member: Client) -> None:
-    """On every resource, 403 unauthorized."""
+    """On every resource, 403 unauthorized. Rows: A5."""
     order = await member.ready()
     await member.world.revoke_credential("open")
     for url in (member.kid or "", member.url("new-order"), order.header("Location"), order.json["finalize"]):

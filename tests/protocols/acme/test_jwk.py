@@ -120,7 +120,7 @@ def small_rsa() -> str:
     ids=lambda members: "-".join(map(str, members))[:40],
 )
 def test_keys_of_other_kinds_and_sizes_are_bad_public_keys(members: dict[str, str]) -> None:
-    """RFC 8555 section 6.7 badPublicKey: type, curve, size, exponent, point off the curve, private parts."""
+    """RFC 8555 section 6.7 badPublicKey: type, curve, size, exponent, point off the curve, private parts. Rows: R5."""
     with pytest.raises(BadPublicKey):
         jwk.read_jwk(encoded(members))
 
@@ -190,7 +190,10 @@ def test_points_of_small_order_are_refused() -> None:
 
 def test_a_signature_counts_only_under_the_algorithm_of_the_key() -> None:
     """ES384 with a P-256 key, RS256 with an EC key and the like (trap T-14); the answer says what would be
-    right."""
+    right.
+
+    Rows: A2, T-14.
+    """
     for alg, key in KEYS.items():
         found = jwk.read_jwk(encoded(key.public))
         for other in {*jwk.ALGORITHMS, "none", "HS256", "", "es256"} - {alg}:
@@ -230,7 +233,7 @@ def test_ed25519_signatures() -> None:
 
 
 def test_zero_and_der_signatures_are_refused() -> None:
-    """CVE-2022-21449, and signatures as X.509 has them."""
+    """CVE-2022-21449, and signatures as X.509 has them. Rows: T-14."""
     private = ec.generate_private_key(ec.SECP256R1())
     spki = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     found = jwk.stored_key(spki)

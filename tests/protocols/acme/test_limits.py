@@ -52,7 +52,7 @@ def refused(answer: Answer) -> None:
 
 
 async def test_a12_new_accounts_per_address(limited: Limited) -> None:
-    """Another address is not concerned; an account that is there is found all the same."""
+    """Another address is not concerned; an account that is there is found all the same. Rows: A12."""
     first = await limited(new_accounts_per_address=1)
     refused(await Client(first.world).register())
     assert (await Client(first.world, first.key).register()).status == 200
@@ -61,7 +61,7 @@ async def test_a12_new_accounts_per_address(limited: Limited) -> None:
 
 @pytest.mark.parametrize("limit", ["new_orders_per_account", "new_orders_per_credential"])
 async def test_a12_orders_per_account_and_credential(limited: Limited, limit: str) -> None:
-    """After an hour it goes on."""
+    """After an hour it goes on. Rows: A12."""
     client = await limited(**{limit: 2})
     await client.ready("a.trusted.test")
     await client.ready("b.trusted.test")
@@ -75,7 +75,7 @@ async def test_a12_orders_per_account_and_credential(limited: Limited, limit: st
 
 
 async def test_a12_certificates_per_registered_domain(limited: Limited) -> None:
-    """One domain, whatever the host and whoever orders; not before there are certificates; others go on."""
+    """One domain, whatever the host and whoever orders; not before there are certificates; others go on. Rows: A12."""
     client = await limited(certificates_per_domain=2)
     other = Client(client.world)
     await other.register()
@@ -106,7 +106,7 @@ async def test_a12_parallel_finalizes_do_not_pass_the_limit(limited: Limited) ->
 
 
 async def test_a12_duplicates_of_the_exact_set(limited: Limited) -> None:
-    """Order of names does not matter; one name more is another set."""
+    """Order of names does not matter; one name more is another set. Rows: A12."""
     client = await limited(duplicate_certificates=1)
     await client.issue("a.trusted.test", "b.trusted.test")
     refused(await client.order("b.trusted.test", "a.trusted.test"))
@@ -115,7 +115,7 @@ async def test_a12_duplicates_of_the_exact_set(limited: Limited) -> None:
 
 
 async def test_a12_renewals_by_ari_are_exempt(limited: Limited) -> None:
-    """RFC 9773 section 5: an order that replaces a certificate passes every limit, once."""
+    """RFC 9773 section 5: an order that replaces a certificate passes every limit, once. Rows: A11."""
     client = await limited(new_orders_per_account=1, certificates_per_domain=1, duplicate_certificates=1)
     order = await client.issue()
     certificate = await client.certificate(order)
@@ -142,7 +142,7 @@ async def failed(client: Client, name: str) -> Answer:
 
 
 async def test_a12_failed_validations_per_account_and_name(limited: Limited) -> None:
-    """The third try for the name is refused; another name of the account is not."""
+    """The third try for the name is refused; another name of the account is not. Rows: A12."""
     client = await limited(failed_validations_per_account=2)
     for _ in range(2):
         assert (await failed(client, "a.challenged.test")).json["status"] == "invalid"

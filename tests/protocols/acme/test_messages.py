@@ -94,7 +94,7 @@ def test_wrong_payloads_are_malformed(kind: type[Any], payload: bytes) -> None:
 @pytest.mark.parametrize("kind", messages._PAYLOADS)
 @given(payload=st.binary(max_size=60))
 def test_any_payload_is_read_or_a_problem(kind: type[Any], payload: bytes) -> None:
-    """No other exception."""
+    """No other exception. Rows: T-25."""
     try:
         messages.read_payload(kind, payload)
     except Problem:
@@ -102,7 +102,7 @@ def test_any_payload_is_read_or_a_problem(kind: type[Any], payload: bytes) -> No
 
 
 def test_members_that_a_payload_does_not_name_are_ignored() -> None:
-    """RFC 8555 section 7.3: `orders`, `status` and what is unknown never count."""
+    """RFC 8555 section 7.3: `orders`, `status` and what is unknown never count. Rows: R14."""
     found = messages.read_payload(
         messages.NewAccountPayload, b'{"status":"revoked","orders":"x","contact":[],"unknown":{"a":1}}'
     )
@@ -110,7 +110,7 @@ def test_members_that_a_payload_does_not_name_are_ignored() -> None:
 
 
 def test_identifiers_are_normal_and_each_once() -> None:
-    """RFC 8555 section 7.1.3 and 7.1.4: lower case, in the client's order."""
+    """RFC 8555 section 7.1.3 and 7.1.4: lower case, in the client's order. Rows: A6."""
     wanted = [WantedIdentifier("dns", name) for name in ("B.test", "a.test", "b.TEST", "*.a.test")]
     assert [one.value for one in messages.read_identifiers(wanted, 10)] == ["b.test", "a.test", "*.a.test"]
 
@@ -130,14 +130,14 @@ def test_all_wrong_identifiers_are_told_at_once() -> None:
 
 @pytest.mark.parametrize("value", ["2001:DB8::1", "010.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "1.2.3"])
 def test_addresses_come_in_their_one_text(value: str) -> None:
-    """RFC 8738 section 3."""
+    """RFC 8738 section 3. Rows: R26."""
     with pytest.raises(RejectedIdentifier):
         messages.read_identifiers([WantedIdentifier("ip", value)], 10)
 
 
 @pytest.mark.parametrize("count", [0, 11])
 def test_no_and_too_many_identifiers_are_malformed(count: int) -> None:
-    """The setting bounds them before anything else looks at them."""
+    """The setting bounds them before anything else looks at them. Rows: A6, T-25."""
     with pytest.raises(Malformed):
         messages.read_identifiers([WantedIdentifier("dns", "a.test")] * count, 10)
 
@@ -179,7 +179,7 @@ def test_a_valid_order_shows_its_certificate() -> None:
 
 
 def test_every_status_has_a_word_of_the_standard() -> None:
-    """RFC 8555 section 7.1.6 knows five."""
+    """RFC 8555 section 7.1.6 knows five. Rows: A6."""
     words = {"pending", "ready", "processing", "valid", "invalid"}
     for status in OrderStatus:
         assert shown(replace(ORDER, status=status))["status"] in words
@@ -188,7 +188,7 @@ def test_every_status_has_a_word_of_the_standard() -> None:
 
 
 def test_an_order_whose_time_is_over_is_invalid() -> None:
-    """Expiry is seen by the clock; what is being signed or done is not touched by it."""
+    """Expiry is seen by the clock; what is being signed or done is not touched by it. Rows: A6."""
     over = replace(ORDER, expires=NOW)
     assert shown(over)["status"] == "invalid"
     assert shown(replace(over, status=OrderStatus.READY))["status"] == "invalid"
@@ -229,7 +229,7 @@ def authorization(**changes: Any) -> Authorization:
 
 
 def test_an_authorization() -> None:
-    """RFC 8555 section 7.1.4: `wildcard` only when it is true, a token in every challenge."""
+    """RFC 8555 section 7.1.4: `wildcard` only when it is true, a token in every challenge. Rows: R12, C2."""
     found = json.loads(messages.write_authorization(authorization(), HERE, NOW))
     assert found == {
         "identifier": {"type": "dns", "value": "a.test"},
@@ -269,7 +269,7 @@ def test_being_validated_means_a_challenge_is_processing() -> None:
 
 
 def test_an_account() -> None:
-    """RFC 8555 section 7.1.2: `orders` is always there, the rest where it is known."""
+    """RFC 8555 section 7.1.2: `orders` is always there, the rest where it is known. Rows: R11."""
     plain = Account(AccountId("a1"), "acme/default", CredentialId("c1"), AccountStatus.VALID, b"", {}, "t", (), NOW)
     orders = "https://ca.test/acme/default/account/a1/orders"
     assert json.loads(messages.write_account(plain, HERE)) == {"status": "valid", "orders": orders}
@@ -291,7 +291,7 @@ def test_an_orders_list_leaves_out_what_came_to_nothing() -> None:
 
 
 def test_a_directory_has_no_new_authz_and_always_meta() -> None:
-    """RFC 8555 section 7.1.1; appliances fail without `meta`."""
+    """RFC 8555 section 7.1.1; appliances fail without `meta`. Rows: R10, C9."""
     found = json.loads(
         messages.write_directory(HERE, (), binding_required=True, terms_of_service="", website="", caa_identities=())
     )

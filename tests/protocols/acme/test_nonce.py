@@ -26,7 +26,7 @@ async def test_a_nonce_is_good_once() -> None:
 
 
 async def test_a_nonce_that_fell_out_of_the_window_is_dead() -> None:
-    """Memory stays flat whatever clients do."""
+    """Memory stays flat whatever clients do. Rows: A3."""
     seal, window = sealed()
     old = seal.fresh()
     for _ in range(1024):
@@ -35,7 +35,7 @@ async def test_a_nonce_that_fell_out_of_the_window_is_dead() -> None:
 
 
 def test_nonces_are_base64url_of_at_least_128_bits_and_differ() -> None:
-    """RFC 8555 section 6.5.1: the alphabet of base64url."""
+    """RFC 8555 section 6.5.1: the alphabet of base64url. Rows: A3."""
     seal, _ = sealed()
     made = {seal.fresh() for _ in range(1000)}
     assert len(made) == 1000
@@ -43,7 +43,10 @@ def test_nonces_are_base64url_of_at_least_128_bits_and_differ() -> None:
 
 
 def test_nonces_of_another_opening_of_the_store_are_unknown() -> None:
-    """Another key: after a restart every older nonce is badNonce, never an internal error (trap T-16)."""
+    """Another key: after a restart every older nonce is badNonce, never an internal error (trap T-16).
+
+    Rows: C3, T-16.
+    """
     mine, _ = sealed()
     other, _ = sealed(bytes(range(32)))
     with pytest.raises(Replayed):
@@ -59,7 +62,7 @@ def test_made_up_nonces_are_unknown(nonce: str) -> None:
 
 @pytest.mark.parametrize("nonce", ["A", "AA==", "nonce with spaces", "+" * 32, "é" * 32, "A" * 31 + "\n", "AB"])
 def test_what_is_not_base64url_is_malformed(nonce: str) -> None:
-    """RFC 8555 section 6.5.2."""
+    """RFC 8555 section 6.5.2. Rows: R8."""
     with pytest.raises(Malformed):
         sealed()[0].open(nonce)
 

@@ -49,7 +49,7 @@ async def issue(client: Client, order: Answer, *names: str) -> Answer:
 
 
 async def test_the_directory_names_what_is_offered(world: World) -> None:
-    """Row 10: newAuthz only where it is served; RFC 9444 section 4.4 for the other one."""
+    """Row 10: newAuthz only where it is served; RFC 9444 section 4.4 for the other one. Rows: R10."""
     client = Client(world)
     plain = (await client.get(client.url("directory"))).json
     assert "newAuthz" not in plain
@@ -81,7 +81,7 @@ async def test_b_a_name_is_proven_before_it_is_ordered(early: Client) -> None:
 
 
 async def test_b_one_proof_is_not_for_other_names_accounts_or_products(early: Client) -> None:
-    """Trap T-19."""
+    """Trap T-19. Rows: T-19."""
     made = await authorize(early, "challenged.test")
     await prove(early, made.header("Location"), "dns-01")
     other = Client(early.world)
@@ -204,7 +204,7 @@ async def test_terms_are_asked_for_here_too(open_world: World, early: Client) ->
 
 
 async def test_b_drafts_challenges_are_offered_only_where_a_product_names_them(world: World, member: Client) -> None:
-    """Trap T-31: a challenge without token breaks installed clients, so nobody gets it unasked."""
+    """Trap T-31: a challenge without token breaks installed clients, so nobody gets it unasked. Rows: C2, T-31."""
     order = await member.order("a.challenged.test")
     shown = (await member.post(order.json["authorizations"][0])).json
     assert [one["type"] for one in shown["challenges"]] == ["http-01", "dns-01", "tls-alpn-01"]

@@ -112,7 +112,7 @@ def test_bad_algorithm_lists_what_would_be_accepted() -> None:
 
 
 def test_subproblems_name_their_identifiers_and_have_no_status() -> None:
-    """RFC 8555 section 6.7.1."""
+    """RFC 8555 section 6.7.1. Rows: A1."""
     inner = (
         RejectedIdentifier("first", identifier=Identifier(IdentifierType.DNS, "a.test")),
         UnsupportedIdentifier("second", identifier="x:y:z"),

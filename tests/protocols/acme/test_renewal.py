@@ -17,7 +17,7 @@ from tests.protocols.acme.world import World
 
 
 def test_the_example_of_the_standard() -> None:
-    """RFC 9773 section 4.1: its certificate identifier; 0x87654321 needs a zero octet in DER."""
+    """RFC 9773 section 4.1: its certificate identifier; 0x87654321 needs a zero octet in DER. Rows: R30."""
     certid = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
     issuer, serial = renewalinfo.read_certid(certid)
     assert issuer == "69885b6b87464041e1b37b847ba0ae2cde01c8d4"
@@ -61,7 +61,7 @@ def test_any_text_is_an_identifier_or_malformed(text: str) -> None:
     ],
 )
 def test_other_texts_are_malformed(certid: str) -> None:
-    """RFC 9773 section 4.1: negative serial numbers and superfluous zeros too."""
+    """RFC 9773 section 4.1: negative serial numbers and superfluous zeros too. Rows: R30."""
     with pytest.raises(Malformed):
         renewalinfo.read_certid(certid)
 
@@ -80,7 +80,10 @@ async def issued(client: Client, **more: str) -> tuple[Answer, str]:
 
 
 async def test_the_window_of_a_certificate(member: Client) -> None:
-    """RFC 9773 section 4.2: by GET, for anybody; it ends after it began, before the certificate does."""
+    """RFC 9773 section 4.2: by GET, for anybody; it ends after it began, before the certificate does.
+
+    Rows: R30, A11, T-33.
+    """
     order, certid = await issued(member)
     answer = await Client(member.world).get(member.url(f"renewal-info/{certid}"))
     assert answer.status == 200
@@ -88,6 +91,7 @@ async def test_the_window_of_a_certificate(member: Client) -> None:
     window = answer.json["suggestedWindow"]
     start, end = (datetime.fromisoformat(window[name]) for name in ("start", "end"))
     assert member.world.clock() < start < end < member.world.clock() + timedelta(days=90)
+    assert end - start > timedelta(days=5), "wide enough that clients of one moment spread"
     assert int(answer.header("Retry-After")) > 0
     assert answer.header("Cache-Control").startswith("public, max-age=")
     assert answer.links("index") == [member.url("directory")]
@@ -95,7 +99,7 @@ async def test_the_window_of_a_certificate(member: Client) -> None:
 
 
 async def test_a_revoked_certificate_should_be_replaced_now(member: Client) -> None:
-    """RFC 9773 section 4.2: a window in the past."""
+    """RFC 9773 section 4.2: a window in the past. Rows: A11."""
     order, certid = await issued(member)
     leaf = await member.certificate(order)
     await member.post(member.url("revoke-cert"), {"certificate": b64(leaf.public_bytes(Encoding.DER))})
@@ -113,7 +117,7 @@ async def test_windows_of_certificates_that_are_not_ours(member: Client) -> None
 
 
 async def test_an_order_replaces_a_certificate(member: Client) -> None:
-    """RFC 9773 section 5: echoed in every form of the order, and only one successor."""
+    """RFC 9773 section 5: echoed in every form of the order, and only one successor. Rows: R30, A6."""
     _, certid = await issued(member)
     placed = await member.ready(replaces=certid)
     assert placed.json["replaces"] == certid
@@ -133,7 +137,7 @@ async def test_the_echo_survives_a_restart(world: World, member: Client) -> None
 
 
 async def test_only_own_certificates_are_replaced(world: World, member: Client) -> None:
-    """RFC 9773 section 5: same account, a shared name, the right issuer."""
+    """RFC 9773 section 5: same account, a shared name, the right issuer. Rows: R30."""
     _, certid = await issued(member)
     other = Client(world)
     await other.register()

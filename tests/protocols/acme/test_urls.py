@@ -38,7 +38,7 @@ def test_a_kid_is_the_exact_account_url() -> None:
     ],
 )
 def test_every_other_kid_is_none_of_ours(kid: str) -> None:
-    """Trap T-15: no foreign host, suffix, mount or spelling."""
+    """Trap T-15: no foreign host, suffix, mount or spelling. Rows: T-15."""
     assert HERE.account_of(kid) is None
 
 

@@ -268,10 +268,14 @@ async def make_world(
     issuer: Issuer,
     settings: ACMESettings | None = None,
     limits: dict[str, Limit] | None = None,
+    beside: World | None = None,
 ) -> World:
-    """A server with two mounts: "default", open to anybody, and "bound", for accounts with a binding."""
-    clock = FixedClock(NOON)
-    store = await open_store("sqlite://", clock=clock)
+    """A server with two mounts: "default", open to anybody, and "bound", for accounts with a binding.
+
+    `beside` is a server that is there already: this one shares its store and its clock, and nothing else.
+    """
+    clock = FixedClock(NOON) if beside is None else beside.clock
+    store = await open_store("sqlite://", clock=clock) if beside is None else beside.store
     sealing = Sealing(bytes(range(32)))
     catalogue = Catalogue(store)
     ca = CertificateAuthority({"issuing": issuer}, clock)
@@ -334,6 +338,8 @@ async def make_world(
         products,
         parts,
     )
-    await world.insert(User("alice", ("ops",)), Group("ops"), *products.values(), *mounts, *_credentials(sealing, NOON))
+    if beside is None:
+        people = User("alice", ("ops",)), Group("ops")
+        await world.insert(*people, *products.values(), *mounts, *_credentials(sealing, NOON))
     world.mount(*mounts)
     return world
