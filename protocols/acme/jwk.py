@@ -1,4 +1,4 @@
-"""Keys that sign requests: JSON Web Keys in, verified signatures out (RFC 7517, 7518 section 6, 7638, 8037).
+"""Keys that sign requests: JSON Web Keys in, verified signatures out (RFC 7517, 7518 section 6, 7638, 8037, 9964).
 
 Each key has exactly one algorithm, taken from this table and never from a request, so that no request can
 choose how its own signature is looked at (RFC 8725 section 3.1). Whether a key is weak or blocked in other
@@ -15,15 +15,18 @@ from typing import Any
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from policy.problems import BadAlgorithm, BadPublicKey, Internal, Malformed, Unauthenticated
 from protocols import base64url
 
-ALGORITHMS = ("ES256", "ES384", "ES512", "EdDSA", "RS256")
-"""What is accepted of request signatures: RFC 8555 section 6.2 demands ES256 and suggests EdDSA."""
+ALGORITHMS = ("ES256", "ES384", "ES512", "EdDSA", "RS256", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
+"""What is accepted of request signatures: RFC 8555 section 6.2 demands ES256 and suggests EdDSA. What is not in this
+list is neither read nor verified."""
+
+MLDSAPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
@@ -45,8 +48,13 @@ _ECDSA = {
     "ES384": ec.ECDSA(hashes.SHA384()),
     "ES512": ec.ECDSA(hashes.SHA512()),
 }
-_PUBLIC: tuple[str, ...] = ("kty", "crv", "x", "y", "n", "e")
-_PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
+_MLDSA: dict[str, type[MLDSAPublicKey]] = {
+    "ML-DSA-44": mldsa.MLDSA44PublicKey,
+    "ML-DSA-65": mldsa.MLDSA65PublicKey,
+    "ML-DSA-87": mldsa.MLDSA87PublicKey,
+}
+_PUBLIC: tuple[str, ...] = ("kty", "crv", "x", "y", "n", "e", "alg", "pub")
+_PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv")
 
 # Points of small order on edwards25519 (sign bit cleared), canonical and not: under such a key one signature
 # verifies for many messages. Found by multiplying random points by the group order; the test does it again.
@@ -130,7 +138,8 @@ def _signing_key(key: Any, spki: bytes, jwk: dict[str, str]) -> SigningKey:
         return SigningKey(alg, spki, thumbprint, jwk, _ecdsa(key, size, _ECDSA[alg]))
     if isinstance(key, rsa.RSAPublicKey):
         return SigningKey("RS256", spki, thumbprint, jwk, _rsa(key))
-    return SigningKey("EdDSA", spki, thumbprint, jwk, _eddsa(key))
+    # The signatures of the others have no parameters: ML-DSA has the empty context (RFC 9964).
+    return SigningKey(_mldsa_name(key) or "EdDSA", spki, thumbprint, jwk, _plain(key))
 
 
 # --------------------------------------------------------------------------- JWK -> key
@@ -138,7 +147,7 @@ def _signing_key(key: Any, spki: bytes, jwk: dict[str, str]) -> SigningKey:
 
 def _member(values: dict[str, str], name: str) -> bytes:
     if name not in values:
-        raise Malformed(f'the jwk has no "{name}" (RFC 7518 section 6)')
+        raise Malformed(f'the jwk has no "{name}" (RFC 7518 section 6, RFC 9964)')
     try:
         return base64url.decode(values[name].encode("ascii"))
     except ValueError as exc:
@@ -190,11 +199,28 @@ def _read_okp(values: dict[str, str]) -> tuple[dict[str, str], ed25519.Ed25519Pu
     return {"crv": crv, "kty": "OKP", "x": values["x"]}, ed25519.Ed25519PublicKey.from_public_bytes(x)
 
 
+def _read_akp(values: dict[str, str]) -> tuple[dict[str, str], MLDSAPublicKey]:
+    """An algorithm key pair (RFC 9964): what the key is for is part of it, and of its thumbprint."""
+    alg = values.get("alg", "")
+    if alg not in _MLDSA:
+        raise BadPublicKey(f'"alg" of the key is "{alg[:20]}"; accepted for key type AKP are {", ".join(_MLDSA)}')
+    try:
+        key = _MLDSA[alg].from_public_bytes(_member(values, "pub"))
+    except ValueError as exc:
+        raise BadPublicKey(f'"pub" is not a public key of {alg} (FIPS 204)') from exc
+    return {"alg": alg, "kty": "AKP", "pub": values["pub"]}, key
+
+
 _READERS: dict[str, Callable[[dict[str, str]], tuple[dict[str, str], Any]]] = {
     "EC": _read_ec,
     "RSA": _read_rsa,
     "OKP": _read_okp,
+    "AKP": _read_akp,
 }
+
+
+def _mldsa_name(key: Any) -> str | None:
+    return next((name for name, kind in _MLDSA.items() if isinstance(key, kind)), None)
 
 
 def _jwk_of(key: Any) -> dict[str, str]:
@@ -213,6 +239,8 @@ def _jwk_of(key: Any) -> dict[str, str]:
         return {"e": e, "kty": "RSA", "n": n}
     if isinstance(key, ed25519.Ed25519PublicKey):
         return {"crv": "Ed25519", "kty": "OKP", "x": base64url.encode(key.public_bytes_raw())}
+    if (alg := _mldsa_name(key)) is not None:
+        return {"alg": alg, "kty": "AKP", "pub": base64url.encode(key.public_bytes_raw())}
     raise Internal("the stored account key is of a kind that no account can have")
 
 
@@ -257,7 +285,7 @@ def _rsa(key: rsa.RSAPublicKey) -> Verify:
     return check
 
 
-def _eddsa(key: ed25519.Ed25519PublicKey) -> Verify:
+def _plain(key: ed25519.Ed25519PublicKey | MLDSAPublicKey) -> Verify:
     def check(signature: bytes, data: bytes) -> None:
         try:
             key.verify(signature, data)

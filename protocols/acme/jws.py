@@ -24,10 +24,9 @@ MAC_ALGORITHMS = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 """What an external account binding may use (RFC 8555 section 7.3.4, RFC 7518 section 3.2)."""
 
 MAX_HEADER = 8192
-"""Characters of an encoded protected header: an RSA key of 8192 bits needs 2100, the URL and nonce a few
-hundred."""
-MAX_SIGNATURE = 1400
-"""Characters of an encoded signature: RSA with 8192 bits needs 1366."""
+"""Characters of an encoded protected header: an ML-DSA-87 key needs 4700, the URL and nonce a few hundred."""
+MAX_SIGNATURE = 6170
+"""Characters of an encoded signature: ML-DSA-87 needs them all, RSA with 8192 bits 1366."""
 MAX_TEXT = 2048
 """Characters of kid and url."""
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
 from cryptography.x509.oid import NameOID
 from josepy import json_util, jwa, jws
 from josepy.jwk import JWK, JWKEC, JWKRSA
@@ -97,6 +97,29 @@ class Key:
         made = JWS.sign(payload, key=self.jwk, alg=self.alg, nonce=nonce, url=url, **extra)
         found: bytes = made.json_dumps().encode()
         return found
+
+
+class MLDSAKey(Key):
+    """An account key of ML-DSA-65 (RFC 9964), which josepy does not know."""
+
+    def __init__(self) -> None:
+        self._private = mldsa.MLDSA65PrivateKey.generate()
+
+    @property
+    def public(self) -> dict[str, str]:
+        return {"alg": "ML-DSA-65", "kty": "AKP", "pub": b64(self._private.public_key().public_bytes_raw())}
+
+    @property
+    def thumbprint(self) -> str:
+        canonical = json.dumps(self.public, separators=(",", ":"), sort_keys=True)
+        return b64(hashlib.sha256(canonical.encode()).digest())
+
+    def sign(self, payload: bytes, url: str, nonce: str | None = None, kid: str | None = None, **extra: Any) -> bytes:
+        whose = {"jwk": self.public} if kid is None else {"kid": kid}
+        header = {"alg": "ML-DSA-65", "url": url, **({} if nonce is None else {"nonce": nonce}), **whose, **extra}
+        protected, content = b64(json.dumps(header).encode()), b64(payload)
+        signature = b64(self._private.sign(f"{protected}.{content}".encode()))
+        return json.dumps({"protected": protected, "payload": content, "signature": signature}).encode()
 
 
 @dataclass

@@ -313,7 +313,8 @@ async def test_new_account_wants_a_key(member: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alg", "accepted"), [("HS256", 5), ("none", 5), ("RS256", 1), ("ES384", 1), ("EdDSA", 1), ("PS256", 5)]
+    ("alg", "accepted"),
+    [("HS256", 8), ("none", 8), ("RS256", 1), ("ES384", 1), ("EdDSA", 1), ("ML-DSA-44", 1), ("PS256", 8)],
 )
 async def test_the_algorithm_is_that_of_the_stored_key(member: Client, alg: str, accepted: int) -> None:
     """Trap T-14: badSignatureAlgorithm, with what would be accepted. Rows: T-14."""

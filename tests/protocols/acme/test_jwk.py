@@ -7,12 +7,14 @@ import random
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from policy.problems import BadAlgorithm, BadPublicKey, Internal, Malformed, Unauthenticated
 from protocols.acme import jwk
 from tests.protocols.acme.client import Key, b64, unb64
+
+MLDSAKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
 
 
 def encoded(members: Any) -> bytes:
@@ -22,6 +24,19 @@ def encoded(members: Any) -> bytes:
 def ed25519_jwk() -> tuple[ed25519.Ed25519PrivateKey, dict[str, str]]:
     private = ed25519.Ed25519PrivateKey.generate()
     return private, {"kty": "OKP", "crv": "Ed25519", "x": b64(private.public_key().public_bytes_raw())}
+
+
+MLDSA: dict[str, type[MLDSAKey]] = {
+    "ML-DSA-44": mldsa.MLDSA44PrivateKey,
+    "ML-DSA-65": mldsa.MLDSA65PrivateKey,
+    "ML-DSA-87": mldsa.MLDSA87PrivateKey,
+}
+
+
+def akp(alg: str) -> tuple[MLDSAKey, dict[str, str]]:
+    """A key pair from a seed of zeros, as the examples of RFC 9964 are, and its JWK."""
+    private = MLDSA[alg].from_seed_bytes(bytes(32))
+    return private, {"kty": "AKP", "alg": alg, "pub": b64(private.public_key().public_bytes_raw())}
 
 
 KEYS = {
@@ -60,7 +75,7 @@ def test_thumbprint_of_the_example_of_rfc_7638() -> None:
 def test_a_stored_key_is_the_key_that_was_sent() -> None:
     """What register() keeps as SPKI gives the same key again, whatever its type."""
     _, okp = ed25519_jwk()
-    for members in [*(key.public for key in KEYS.values()), okp]:
+    for members in [*(key.public for key in KEYS.values()), okp, *(akp(alg)[1] for alg in MLDSA)]:
         sent = jwk.read_jwk(encoded(members))
         stored = jwk.stored_key(sent.spki)
         assert (stored.alg, stored.thumbprint, stored.jwk) == (sent.alg, sent.thumbprint, sent.jwk)
@@ -116,6 +131,11 @@ def small_rsa() -> str:
         {"kty": "OKP", "crv": "Ed25519", "x": b64(bytes(31))},
         {"kty": "OKP", "crv": "Ed25519", "x": b64(b"\1" + bytes(31))},
         {"kty": "OKP", "crv": "Ed25519", "x": b64(b"\1" + bytes(30) + b"\x80")},
+        {"kty": "AKP", "pub": akp("ML-DSA-44")[1]["pub"]},
+        akp("ML-DSA-44")[1] | {"alg": "ML-DSA-65"},
+        akp("ML-DSA-44")[1] | {"alg": "SLH-DSA-SHA2-128s"},
+        akp("ML-DSA-44")[1] | {"pub": b64(bytes(1311))},
+        akp("ML-DSA-44")[1] | {"priv": b64(bytes(32))},
     ],
     ids=lambda members: "-".join(map(str, members))[:40],
 )
@@ -230,6 +250,42 @@ def test_ed25519_signatures() -> None:
     for wrong in (private.sign(b"other"), bytes(64), b""):
         with pytest.raises(Unauthenticated):
             found.check("EdDSA", wrong, b"data")
+
+
+@pytest.mark.parametrize(
+    ("alg", "thumbprint"),
+    [
+        ("ML-DSA-44", "T4xl70S7MT6Zeq6r9V9fPJGVn76wfnXJ21-gyo0Gu6o"),
+        ("ML-DSA-65", "Suiu29qbfuaBaR4Ats-c6XQBePB_OpAxAwcTR_0KXVM"),
+    ],
+)
+def test_thumbprints_of_the_examples_of_rfc_9964(alg: str, thumbprint: str) -> None:
+    """The algorithm is part of what is hashed, beside kty and pub."""
+    _, members = akp(alg)
+    assert jwk.read_jwk(encoded(members | {"use": "sig"})).thumbprint == thumbprint
+
+
+@pytest.mark.parametrize("alg", MLDSA)
+def test_ml_dsa_signatures(alg: str) -> None:
+    """RFC 9964: the pure variant with an empty context; any other context, size or algorithm is refused. Rows: T-14."""
+    private, members = akp(alg)
+    found = jwk.read_jwk(encoded(members))
+    assert found.alg == alg
+    good = private.sign(b"data")
+    found.check(alg, good, b"data")
+    for wrong in (
+        private.sign(b"other"),
+        private.sign(b"data", b"acme"),
+        good[:-1],
+        good + b"\0",
+        bytes(len(good)),
+        b"",
+    ):
+        with pytest.raises(Unauthenticated):
+            found.check(alg, wrong, b"data")
+    for other in {*jwk.ALGORITHMS} - {alg}:
+        with pytest.raises(BadAlgorithm):
+            found.check(other, good, b"data")
 
 
 def test_zero_and_der_signatures_are_refused() -> None:

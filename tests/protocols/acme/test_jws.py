@@ -138,7 +138,7 @@ MALFORMED: dict[str, bytes] = {
     "deep header": body(b'{"a":' + b"[" * 3000 + b"]" * 3000 + b"," + RAW_HEADER + b"}"),
     "deep body": body()[:-1] + b',"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
     "long header": body(GOOD | {"x": "y" * 10_000}),
-    "long signature": body(signature=b"s" * 4096),
+    "long signature": body(signature=b"s" * 4628),
 }
 
 
