@@ -37,7 +37,7 @@ PROGRAMS = (
     Program(
         "pki",
         ("strongswan-pki", "libstrongswan-standard-plugins", "libstrongswan-extra-plugins"),
-        ("test_strongswan.py",),
+        ("test_strongswan.py", "test_strongswan_scep.py"),
     ),
     Program(
         "bouncycastle",
@@ -45,6 +45,9 @@ PROGRAMS = (
         ("test_bouncycastle_cmp.py",),
         "/usr/share/java/bcpkix.jar",
     ),
+    Program("getcert", ("certmonger",), ("test_certmonger.py",), service=True),
+    Program("dbus-run-session", ("dbus-daemon",), ("test_certmonger.py",)),
+    Program("scepclient", ("scep",), ("test_scepclient.py",)),
     Program("unbound", ("unbound",), ("test_unbound.py",), service=True),
     Program("curl", ("curl",), ("test_curl_est.py", "../architecture/test_readme.py")),
     Program(
