@@ -32,6 +32,7 @@ from policy.authorizing import Authorizing
 from policy.blocking import Blocking
 from policy.bulk import Bulks
 from policy.catalogue import Catalogue
+from policy.codes import Codes
 from policy.documents import Documents
 from policy.fulfilment import Fulfilment
 from policy.generating import Generating
@@ -100,6 +101,7 @@ class Core:
     domains: Prevalidation
     sealer: Sealer
     service_keys: ServiceKeys
+    codes: Codes
     admission: Admission
     perspectives: Connections | None = None
 
@@ -123,6 +125,7 @@ def services_for(core: Core, protocol: str) -> Services:
         status_url=server.status_url,
         clock=core.clock,
         service_keys=core.service_keys,
+        codes=core.codes,
         administration=core.administration,
         people=core.people,
         organisations=core.organisations,
@@ -265,6 +268,7 @@ async def put_together(
         domains=Prevalidation(store, clock),
         sealer=Sealer(store, await _own_key(keystore, CHECKPOINT_LABEL, CHECKPOINT_KEY_TYPE), clock),
         service_keys=service_keys,
+        codes=Codes(store, sealing, clock),
         admission=Admission(acting, limits, sealing, Idempotency(store, sealing, clock), access_tokens, clients),
         perspectives=proving.connections,
     )

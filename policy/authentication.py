@@ -61,6 +61,8 @@ _SAID = {
     CredentialState.EXPIRED: "has expired",
 }
 
+_WITH_PASSWORD = frozenset({AuthenticationMethod.PASSWORD, AuthenticationMethod.ONE_TIME})
+
 REMEMBERED = timedelta(seconds=1)
 MAX_REMEMBERED = 10_000
 
@@ -232,11 +234,14 @@ class Authentication:
         kind = CredentialType(mount.protocol)
         credential = await self._catalogue.credential_by_identifier(kind, claim.username)
         secrets: tuple[StoredSecret, ...] = ()
-        if credential is not None and credential.method is AuthenticationMethod.PASSWORD:
+        if credential is not None and credential.method in _WITH_PASSWORD:
             secrets = credential.secrets
         if not await self._password_matches(claim.password, secrets) or credential is None:
             raise Unauthenticated("user name or password is wrong", credential=credential.id if credential else None)
-        return Principal(credential, Requester("credential", credential.id), mount.key, address)
+        # The password of one that gives codes away makes codes: it enrols nothing itself.
+        codes = credential.method is AuthenticationMethod.ONE_TIME
+        requester = Requester("credential", credential.id)
+        return Principal(credential, requester, mount.key, address, renewal_only=codes)
 
     async def _access_key(self, mount: Mount, claim: AccessKeyClaim, address: str) -> Principal:
         kind = CredentialType(mount.protocol)

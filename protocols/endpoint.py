@@ -11,6 +11,7 @@ import structlog
 from ca_core.clock import Clock, system_clock
 from policy.administration import Administration
 from policy.admission import Admission
+from policy.codes import Codes
 from policy.inventory import Inventory
 from policy.lifecycle import Lifecycle
 from policy.mount import Mount
@@ -45,6 +46,8 @@ class Services:
     clock: Clock = system_clock
     service_keys: ServiceKeys | None = None
     """The keys with which the service itself speaks, and decrypts what is meant for it."""
+    codes: Codes | None = None
+    """One-time challenge passwords."""
     administration: Administration | None = None
     """What changes credentials, products and mounts: for doors through which that may be asked."""
     people: People | None = None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from gateway.commands.certificates import cascade_reason
 from gateway.commands.plain import moment, page_size, read_moment
 from policy.access import NOBODY, Actor
-from policy.codes import Codes
 from policy.credential import AuthenticationMethod, Credential, CredentialState, CredentialType
 from policy.credentialing import CreatedCredential, NewCredential
 from policy.problems import Malformed
@@ -190,12 +189,11 @@ async def challenge(
 ) -> dict[str, Any]:
     """A one-time challenge password of a SCEP credential, shown this once. Raises Malformed, RateLimited."""
     settings = core.config.doors["scep"]
-    codes = Codes(core.store, core.sealing, core.clock)
     lifetime = timedelta(seconds=settings.one_time_seconds if lifetime_seconds is None else lifetime_seconds)
     if lifetime <= timedelta():
         raise Malformed("a challenge password is good for a second at least")
     one = await core.administration.find_credential(name, "credential:rotate", actor)
-    secret, expires = await codes.make(one, lifetime, settings.one_time_open, actor.name, names or ())
+    secret, expires = await core.codes.make(one, lifetime, settings.one_time_open, actor.name, names or ())
     return {
         "credential": one.identifier,
         "challenge": secret.reveal().decode(),

@@ -25,7 +25,8 @@ from protocols.endpoint import Services, note
 from protocols.http import HTTPRequest, HTTPResponse, Route, Transport
 from protocols.scep import codec, message, problems, translate
 from protocols.scep.message import Message, MessageType, Speaker
-from protocols.scep.settings import DEFAULT_LABEL, Legacy, MountOptions, read_options
+from protocols.scep.ndes import AdminPage
+from protocols.scep.settings import DEFAULT_LABEL, Legacy, MountOptions, SCEPSettings, read_options
 
 ROOT = "/scep"
 CLIENT = "/pkiclient.exe"
@@ -39,7 +40,10 @@ class SCEPEndpoint:
     """Simple Certificate Enrolment Protocol: the routes of every mount."""
 
     def __init__(self, services: Services) -> None:
-        assert services.service_keys is not None
+        assert isinstance(services.settings, SCEPSettings)
+        assert services.service_keys is not None and services.codes is not None
+        self._settings = services.settings
+        self._codes = services.codes
         self._ra = services.ra
         self._keys = services.service_keys
         self._clock = services.clock
@@ -53,6 +57,7 @@ class SCEPEndpoint:
             mounted = MountedSCEP(self._ra, self._keys, self._clock, mount)
             paths = _paths(f"{ROOT}/{mount.label}")
             if mount.label == DEFAULT_LABEL:
+                routes += AdminPage(self._ra, self._codes, self._settings, mount).routes()
                 paths += (ROOT, f"{ROOT}/", ROOT + CLIENT, *ELSEWHERE, ELSEWHERE[-1] + CLIENT)
             routes += [Route(("GET", "POST"), path, "scep", mounted.serve, Transport.ANY) for path in paths]
         return tuple(routes)

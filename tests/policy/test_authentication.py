@@ -11,10 +11,12 @@ import pytest
 
 from policy.account import AccountStatus
 from policy.audit import AuditTag
+from policy.codes import Codes
 from policy.credential import (
     AccountClaim,
     AuthenticationMethod,
     CertificateClaim,
+    ChallengeClaim,
     Claim,
     MACClaim,
     OpenClaim,
@@ -208,6 +210,40 @@ def _checks(expected: Secret) -> Callable[[Secret], _Mark]:
         return _Mark()
 
     return verify
+
+
+async def test_a_scep_credential_is_refused_at_every_other_door(house: House) -> None:
+    """The row and the column of SCEP in the matrix: challenges, one-time codes and certificates."""
+    door, csr = "scep/default", request("a.certgate.test")
+    made = await house.credential("scep", "tls")
+    secret = Secret((made.secret or "").encode())
+    once = await house.credential("scep", "tls", method=AuthenticationMethod.ONE_TIME)
+    codes = Codes(house.core.store, house.core.sealing, house.clock)
+    code, _ = await codes.make(once.credential, timedelta(hours=1), 5, ACTOR.name)
+    shown = ChallengeClaim(made.credential.identifier, secret, csr)
+    principal = await tried(house, shown, mount=door)
+    assert (await tried(house, ChallengeClaim("", code, csr), mount=door)).code is not None
+    order = await house.core.ra.enroll(principal, NewOrder(request=csr))
+    own = CertificateClaim((await house.core.ra.certificate_of(order)).der)
+    assert (await tried(house, own, mount=door)).renewal_only
+    password_of_it = PasswordClaim(made.credential.identifier, secret)
+    mine: list[Claim] = [shown, ChallengeClaim("", code, csr), own, password_of_it]
+    for claim in mine:
+        for other in (EST, "acme/default"):
+            with pytest.raises(Problem):
+                await tried(house, claim, mount=other)
+    _, theirs = await password(house)
+    acme = await house.credential("acme", "tls")
+    issued = await house.core.ra.enroll(await est(house), NewOrder(request=request("b.certgate.test")))
+    foreign: list[Claim] = [
+        *(theirs, binding(acme.credential.identifier), OpenClaim(), AccountClaim(await account(house))),
+        CertificateClaim((await house.core.ra.certificate_of(issued)).der),
+        ChallengeClaim(theirs.username, theirs.password, csr),
+        ChallengeClaim(acme.credential.identifier, Secret((acme.secret or "").encode()), csr),
+    ]
+    for claim in foreign:
+        with pytest.raises(Problem):
+            await tried(house, claim, mount=door)
 
 
 async def test_a_credential_keeps_to_its_mounts(house: House) -> None:

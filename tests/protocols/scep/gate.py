@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from policy.store import CERTIFICATES, ORDERS
 from protocols.endpoint import dispatch
 from protocols.http import HTTPRequest, HTTPResponse, PeerIdentity
 from protocols.scep.endpoint import SCEPEndpoint
+from protocols.scep.settings import SCEPSettings
 from tests.conftest import ACTOR, House
 from tests.protocols.scep.client import CertRep, Client, make_csr, read_cert_rep
 
@@ -32,11 +34,15 @@ class Gate:
 
     house: House
     labels: list[str] = field(default_factory=lambda: ["default"])
+    settings: SCEPSettings | None = None
 
     # -- HTTP
 
     async def __call__(self, request: HTTPRequest) -> HTTPResponse:
-        endpoint = SCEPEndpoint(services_for(self.house.core, "scep"))
+        services = services_for(self.house.core, "scep")
+        if self.settings is not None:
+            services = dataclasses.replace(services, settings=self.settings)
+        endpoint = SCEPEndpoint(services)
         mounts = tuple([await self.house.core.ra.mount(f"scep/{label}") for label in self.labels])
         for route in endpoint.routes(mounts):
             parameters = _fits(route.path, request.path)
