@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from msgspec.structs import replace
 
 from ca_core.clock import Clock
 from policy.access import Actor, Owned
-from policy.audit import AuditEvent, AuditTag
+from policy.audit import AuditEvent, AuditTag, read_leaf
 from policy.dossier import Dossier, Vote
 from policy.fulfilment import Fulfilment
 from policy.order import Order, OrderEvent, OrderStatus, Step, StoredProblem, advance, amend
 from policy.people import owned_through
 from policy.problems import Forbidden, NotReady, OrderConflict, UnknownOrder
 from policy.product import Product
-from policy.store import ORDER, PRODUCT_VERSION, Conflict, Store, Unit
+from policy.store import AUDIT_OF_OBJECT, ORDER, PRODUCT_VERSION, Conflict, Store, Unit
+
+_HANDS = frozenset(
+    {
+        AuditTag.ORDER_DRAFTED,
+        AuditTag.ORDER_CHANGED,
+        AuditTag.ORDER_PLACED,
+        AuditTag.ORDER_REQUEST_KEPT,
+        AuditTag.ORDER_HELD,
+        AuditTag.DOCUMENT_RECEIVED,
+    }
+)
+"""Events of an order whose actor said what is wanted, or brought something for it."""
+_EVENTS_AT_ONCE = 100
 
 
 class Approval:
@@ -125,7 +139,7 @@ class Approval:
         order, owned = await self._find("order:approve", order_id, actor)
         if order.status is not OrderStatus.HELD:
             raise NotReady(f'the order is "{order.status}": nothing waits for a decision')
-        check_foreign(order, owned, actor)
+        await check_foreign(self._store, order, owned, actor)
         return order
 
     async def _find(self, permission: str, order_id: str, actor: Actor) -> tuple[Order, Owned]:
@@ -135,9 +149,30 @@ class Approval:
         return actor.find(permission, order, owned, UnknownOrder(f"there is no order {order_id}")), owned
 
 
-def check_foreign(order: Order, owned: Owned, actor: Actor) -> None:
-    """That who decides about an order is neither who asked for it nor somebody in another's name. Raises Forbidden."""
-    if owned.user in actor.users or order.requester in {f"user:{one}" for one in actor.users}:
+async def check_foreign(store: Store, order: Order, owned: Owned, actor: Actor) -> None:
+    """That who decides about an order had no hand in it, and is nobody in another's name. Raises Forbidden.
+
+    An order may be led on by others than its requester (an operator changes it, brings its request, renews for
+    somebody), and a portal asks in the name of its users: the audit log has all of them.
+    """
+    if owned.user in actor.users or any(_is_one_of(actor.users, hand) for hand in await _hands(store, order)):
         raise Forbidden("nobody decides about their own order")
     if len(actor.users) > 1:
         raise Forbidden("nobody decides in the name of somebody else")
+
+
+async def _hands(store: Store, order: Order) -> set[str]:
+    """Everybody who had a hand in an order, as the audit log names them."""
+    hands, after = {order.requester}, 0
+    while rows := await store.many(AUDIT_OF_OBJECT, f"order:{order.id}", after, _EVENTS_AT_ONCE):
+        hands |= {event.actor for event in (read_leaf(row.leaf) for row in rows) if event.tag in _HANDS}
+        after = rows[-1].seq
+    return hands
+
+
+def _is_one_of(users: frozenset[str], hand: str) -> bool:
+    """Whether "user:alice", "user:alice@key" or "user:alice by user:portal@key" is one of these users.
+
+    A name may have an "@" of its own: where it cannot be told whose it is, it is theirs.
+    """
+    return any(re.search(rf"(?:^| by )user:{re.escape(one)}(?:$|[@ ])", hand) for one in users)

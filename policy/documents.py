@@ -88,7 +88,7 @@ class Documents:
         document = dossier.document(document_id)
         owned = await owned_through(self._store, order.credential)
         actor.find("order:review", order, owned, UnknownOrder(f"there is no order {order.id}"))
-        check_foreign(order, owned, actor)
+        await check_foreign(self._store, order, owned, actor)
         if document.status is not DocumentStatus.WAITING:
             raise NotReady(f"the document was {document.status} already")
         if not accept and not why.strip():

@@ -96,6 +96,13 @@ class Dossier(msgspec.Struct, frozen=True):
         raise UnknownOrder(f"the order has no document {document_id}")
 
 
+def unreviewed(document: Document) -> Document:
+    """The document as it is before a reviewer accepts it; a rejected one stays rejected."""
+    if document.status is not DocumentStatus.ACCEPTED:
+        return document
+    return replace(document, status=DocumentStatus.WAITING, reviewer=None, reviewed=None, why=None)
+
+
 def completed(dossier: Dossier) -> Dossier:
     """The dossier with `complete` as its other fields have it."""
     complete = not dossier.owed_documents and not dossier.owes_agreement

@@ -19,7 +19,7 @@ from policy.audit import AuditEvent, AuditTag
 from policy.authentication import standing_in
 from policy.catalogue import Catalogue
 from policy.credential import Principal
-from policy.dossier import Agreement, Dossier, completed
+from policy.dossier import Agreement, Dossier, completed, unreviewed
 from policy.fulfilment import Fulfilment, placed_event
 from policy.guards import GUARD_PROBLEMS
 from policy.ids import OrderId, new_id
@@ -144,7 +144,11 @@ class Ordering:
         fresh = await self._drafted(principal, new)
         dossier = fresh.dossier
         if order.dossier is not None and dossier is not None:
-            kept = replace(dossier, documents=order.dossier.documents, agreement=order.dossier.agreement)
+            papers = order.dossier.documents
+            if _wanted(fresh) != _wanted(order):
+                # What a reviewer accepted was accepted for what was wanted then.
+                papers = tuple(map(unreviewed, papers))
+            kept = replace(dossier, documents=papers, agreement=order.dossier.agreement)
             dossier = completed(kept)
         changed = replace(
             fresh,
@@ -377,6 +381,11 @@ class Ordering:
 
 def _identifiers(new: NewOrder) -> tuple[Identifier, ...]:
     return tuple(dict.fromkeys(new.identifiers or (new.request.names if new.request else ())))
+
+
+def _wanted(order: Order) -> tuple[object, ...]:
+    """What a certificate would say, as far as an order says it."""
+    return order.product, order.identifiers, order.csr, order.not_before, order.not_after
 
 
 def as_new(order: Order) -> NewOrder:

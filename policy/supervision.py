@@ -36,6 +36,11 @@ class Supervision:
 
         Raises UnknownCertificate, Forbidden, AlreadyRevoked, BadRevocationReason.
         """
+        stored = await self.revocable(serial, reason, actor)
+        await self._revocation.revoke(stored, reason, actor.name, block=block, invalidity_date=invalidity_date)
+
+    async def revocable(self, serial: str, reason: RevocationReason | None, actor: Actor) -> StoredCertificate:
+        """A certificate that the actor may revoke for this reason, now or later. Raises as `revoke`."""
         stored = await self._find("certificate:revoke", serial, actor)
         everybodys = actor.scope("certificate:revoke") is Scope.ALL
         if reason is not None and reason not in SUBSCRIBER_REASONS and not everybodys:
@@ -43,7 +48,7 @@ class Supervision:
                 f'the reason "{reason}" is not yours to give; allowed are {", ".join(SUBSCRIBER_REASONS)}',
                 nearest=RevocationReason.UNSPECIFIED.value,
             )
-        await self._revocation.revoke(stored, reason, actor.name, block=block, invalidity_date=invalidity_date)
+        return stored
 
     async def hold(self, serial: str, actor: Actor) -> None:
         """Suspend until it is released or revoked. Raises UnknownCertificate, Forbidden, OrderConflict."""

@@ -91,6 +91,8 @@ async def reissue(call: Call, given: ReissueBody) -> Reply:
 async def _follow(call: Call, wanted: Successor) -> Reply:
     one = await reached(call, "certificate:renew")
     lifecycle = call.door.lifecycle
+    if wanted.retire is not None:
+        await lifecycle.supervision.revocable(one.stored.serial, wanted.retire, call.actor)
     acting = await lifecycle.acting(call.principal, call.actor, one.stored.credential, one.stored.mount)
     try:
         order = await lifecycle.succession.follow(acting, one.stored, wanted)
@@ -167,7 +169,7 @@ OPERATIONS = (
         answer=OrderView,
         status=201,
         statuses=_MADE,
-        pointers=POINTERS,
+        pointers={**POINTERS, "bad-revocation-reason": "/revoke_previous"},
         example={"new_key": True},
     ),
     Operation(
