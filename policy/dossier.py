@@ -96,14 +96,20 @@ class Dossier(msgspec.Struct, frozen=True):
         raise UnknownOrder(f"the order has no document {document_id}")
 
 
-def unreviewed(document: Document) -> Document:
-    """The document as it is before a reviewer accepts it; a rejected one stays rejected."""
-    if document.status is not DocumentStatus.ACCEPTED:
-        return document
-    return replace(document, status=DocumentStatus.WAITING, reviewer=None, reviewed=None, why=None)
-
-
 def completed(dossier: Dossier) -> Dossier:
     """The dossier with `complete` as its other fields have it."""
     complete = not dossier.owed_documents and not dossier.owes_agreement
     return dossier if complete == dossier.complete else replace(dossier, complete=complete)
+
+
+def carried(before: Dossier, into: Dossier, *, same: bool) -> Dossier:
+    """`into` with the papers of the draft before. What a reviewer accepted was accepted for what was wanted then:
+    unless the `same` is wanted now, it waits for a reviewer again."""
+    papers = before.documents if same else tuple(map(_unreviewed, before.documents))
+    return completed(replace(into, documents=papers, agreement=before.agreement))
+
+
+def _unreviewed(document: Document) -> Document:
+    if document.status is not DocumentStatus.ACCEPTED:
+        return document
+    return replace(document, status=DocumentStatus.WAITING, reviewer=None, reviewed=None, why=None)

@@ -136,6 +136,8 @@ class Fulfilment:
         trace, prepared = await self.deciding.decide(principal.credential, order, product, request)
         if fresh and order.reference is not None:
             unit.reference_free(order.mount, order.credential, order.reference, now)
+        if fresh and order.replaces is not None:
+            unit.not_replaced(order.replaces)
         self._guard(unit, principal.credential, order, request, now, fresh=fresh)
         unit.code_spend(principal.code, order.id, now)
         await self._ticketing.use(order, unit, now)

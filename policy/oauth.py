@@ -19,6 +19,7 @@ from policy.catalogue import Catalogue
 from policy.credential import (
     AssertionClaim,
     AuthenticationMethod,
+    CertificateClaim,
     ClientCertificateClaim,
     ClientSecretClaim,
     Credential,
@@ -31,7 +32,7 @@ from policy.credential import (
 from policy.jose import base64url, certificate_thumbprint, check_public_keys, read_assertion, read_proof
 from policy.mount import Mount
 from policy.peer import anchors_of, own
-from policy.problems import Unauthenticated
+from policy.problems import Forbidden, Unauthenticated
 from policy.sealing import Sealing, fingerprint
 from policy.store import Store
 from policy.tokens import Tokens, once
@@ -178,6 +179,11 @@ class OAuthClients:
         bound = confirmation.get("x5t#S256")
         if bound is not None and (claim.certificate is None or certificate_thumbprint(claim.certificate) != bound):
             raise Unauthenticated("the access token is bound to a certificate: show it in the TLS handshake (RFC 8705)")
+        if bound is not None and claim.certificate is not None:
+            try:
+                await own(self._store, CertificateClaim(claim.certificate), self._clock())
+            except Forbidden as problem:
+                raise Unauthenticated(f"the access token ended with its certificate: {problem.detail}") from problem
         if "jkt" not in confirmation and not claim.dpop:
             return
         if claim.dpop and "jkt" not in confirmation:

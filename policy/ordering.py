@@ -19,7 +19,7 @@ from policy.audit import AuditEvent, AuditTag
 from policy.authentication import standing_in
 from policy.catalogue import Catalogue
 from policy.credential import Principal
-from policy.dossier import Agreement, Dossier, completed, unreviewed
+from policy.dossier import Agreement, Dossier, carried, completed
 from policy.fulfilment import Fulfilment, placed_event
 from policy.guards import GUARD_PROBLEMS
 from policy.ids import OrderId, new_id
@@ -144,12 +144,7 @@ class Ordering:
         fresh = await self._drafted(principal, new)
         dossier = fresh.dossier
         if order.dossier is not None and dossier is not None:
-            papers = order.dossier.documents
-            if _wanted(fresh) != _wanted(order):
-                # What a reviewer accepted was accepted for what was wanted then.
-                papers = tuple(map(unreviewed, papers))
-            kept = replace(dossier, documents=papers, agreement=order.dossier.agreement)
-            dossier = completed(kept)
+            dossier = carried(order.dossier, dossier, same=_wanted(fresh) == _wanted(order))
         changed = replace(
             fresh,
             id=order.id,

@@ -128,6 +128,14 @@ class RegistrationAuthority:
             await refusals.authentication(mount, problem, address, claims)
             raise
 
+    async def check_usable(self, principal: Principal) -> None:
+        """That the credential of somebody who was proven a while ago may still be used here. Raises Forbidden."""
+        credential = await self._catalogue.credential(principal.credential.id)
+        if credential is None:
+            raise Forbidden("the credential is gone")
+        mount = await self.mount(principal.mount)
+        await self._parts.authentication.check_usable(credential, mount, principal.address)
+
     async def account(self, mount: str, account_id: str) -> Account:
         """The ACME account with this identifier at this mount, whatever its status. Raises AccountUnknown."""
         account = await self._catalogue.account(account_id)

@@ -226,7 +226,7 @@ class MountedCMP:
         else:
             signer = check_signature(message, key_id_needed=self._options.profile is not Profile.RFC9810)
             leaf, *chain = message.extra_certs
-            claim = CertificateClaim(leaf, tuple(chain), held=asks_for_release(message))
+            claim = CertificateClaim(leaf, tuple(chain), held=asks_for_release(message, signer))
             binding = Binding(Kind.SIGNATURE, header.protection_alg.hex(), _fingerprint(leaf))
         principal = await self._authenticate(claim, message, request, signer)
         request.event["credential"] = principal.credential.id

@@ -14,6 +14,7 @@ from protocols.cmp.bodies import Answer
 from protocols.cmp.exchange import Exchange
 from protocols.cmp.message import BodyType, PKIMessage
 from protocols.cmp.problems import PKIFailureInfo, PKIStatus, Refusal
+from protocols.cmp.protection import SignerFacts
 
 _F = PKIFailureInfo
 
@@ -51,11 +52,12 @@ def _spki(certificate: x509.Certificate) -> bytes:
     return elements(certificate.tbs_certificate_bytes)[6]
 
 
-def asks_for_release(message: PKIMessage) -> bool:
-    """Whether an rr asks that a suspension ends, so that a certificate on hold may speak for itself."""
+def asks_for_release(message: PKIMessage, signer: SignerFacts) -> bool:
+    """Whether an rr asks that the suspension of its own signer ends: for that, a certificate on hold may speak."""
     if message.body is not BodyType.RR:
         return False
     try:
-        return bodies.read_rr(message.content).reason is RevocationReason.REMOVE_FROM_CRL
+        details = bodies.read_rr(message.content)
     except Problem:
         return False
+    return details.reason is RevocationReason.REMOVE_FROM_CRL and details.template.serial == signer.serial

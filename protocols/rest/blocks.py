@@ -81,8 +81,6 @@ def _view(one: Block, now: datetime) -> BlockView:
 
 async def make_block(call: Call, given: BlockBody) -> Reply:
     """POST /blocks."""
-    if given.until is not None and given.until.tzinfo is None:
-        raise Invalid(FieldError("/until", "time", "write an offset, as in 2027-01-31T12:00:00Z"))
     try:
         subject = read_subject(given.kind, given.value)
     except Malformed as problem:

@@ -107,8 +107,6 @@ async def revoke(call: Call, given: RevokeBody) -> Reply:
     kinds: tuple[BlockKind, ...] = (BlockKind.IDENTITY, BlockKind.KEY) if given.block_reissue is True else ()
     if isinstance(given.block_reissue, tuple):
         kinds = tuple(map(BlockKind, given.block_reissue))
-    if given.invalidity_date is not None and given.invalidity_date.tzinfo is None:
-        raise Invalid(FieldError("/invalidity_date", "time", "write an offset, as in 2026-11-23T12:00:00Z"))
     one = await reached(call, "certificate:revoke")
     await call.door.lifecycle.supervision.revoke(
         one.stored.serial,

@@ -136,7 +136,8 @@ class RESTEndpoint:
             raise Malformed("an Idempotency-Key is 1 to 200 visible ASCII characters")
         memory = self._admission.idempotency
         scope = f"{call.principal.credential.id} {operation.name}"
-        digest = hashlib.sha256(_pack((request.path, request.query, request.body))).hexdigest()
+        asked = request.path, request.query, request.body, request.headers.get(ON_BEHALF_OF)
+        digest = hashlib.sha256(_pack(asked)).hexdigest()
         known = await memory.claim(scope, key[1], digest)
         if known is not None:
             status, body, content_type, headers = _unpack(known)
@@ -171,11 +172,12 @@ class RESTEndpoint:
         """A page as JSON, or the whole list from there on as CSV or NDJSON."""
         chosen = call.choose(JSON, NDJSON, CSV)
         after = self._cursors.read(operation.name, query)
-        if chosen != JSON:
-            stream = _export(operation, call, query, after, chosen)
-            return HTTPResponse(200, stream, f"{chosen}; charset=utf-8", (NO_STORE, ("Vary", "Accept")))
-        page = await operation.handler(call, query, after, query.limit)
+        # What is wrong with the filters is said before anything is sent.
+        page = await operation.handler(call, query, after, query.limit if chosen == JSON else MAX_LIMIT)
         assert isinstance(page, Page)
+        if chosen != JSON:
+            stream = _export(operation, call, query, page, chosen)
+            return HTTPResponse(200, stream, f"{chosen}; charset=utf-8", (NO_STORE, ("Vary", "Accept")))
         cursor = self._cursors.make(operation.name, query, page.after) if page.after else None
         headers = [NO_STORE, ("Vary", "Accept")]
         if cursor is not None:
@@ -226,18 +228,18 @@ def _respond(operation: Operation, call: Call, reply: Reply) -> HTTPResponse:
     return HTTPResponse(status, encode(reply.view), JSON, tuple(headers))
 
 
-async def _export(operation: Operation, call: Call, query: PageQuery, after: str, media: str) -> AsyncIterator[bytes]:
-    """Every item from there on, a page at a time."""
+async def _export(operation: Operation, call: Call, query: PageQuery, page: Page, media: str) -> AsyncIterator[bytes]:
+    """Every item from this page on, a page at a time, while the caller may be told."""
     if media == CSV:
         yield csv_heading(operation.answer)
     while True:
-        page = await operation.handler(call, query, after, MAX_LIMIT)
-        assert isinstance(page, Page)
         if page.items:
             yield csv_rows(page.items) if media == CSV else ndjson(page.items)
-        if not page.after:
+        if not page.after or not await call.goes_on():
             return
-        after = page.after
+        following = await operation.handler(call, query, page.after, MAX_LIMIT)
+        assert isinstance(following, Page)
+        page = following
 
 
 def _ratelimit(allowance: Allowance) -> tuple[tuple[str, str], ...]:

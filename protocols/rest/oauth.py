@@ -227,7 +227,7 @@ def _subject(assertion: str) -> str:
     part = assertion.split(".")[1:2]
     try:
         claims = json.loads(urlsafe_b64decode(part[0] + "=" * (-len(part[0]) % 4)))
-        return str(claims["sub"])
+        return str(claims["sub"]).encode().decode()  # JSON may name half a character, which is no text
     except (ValueError, LookupError, TypeError, RecursionError) as fault:
         raise Unauthenticated("the client assertion cannot be read") from fault
 

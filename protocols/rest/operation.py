@@ -17,6 +17,7 @@ from policy.lifecycle import Lifecycle
 from policy.onboarding import Onboarding
 from policy.organisations import Organisations
 from policy.people import People
+from policy.problems import Problem
 from policy.registration import RegistrationAuthority
 from protocols.http import HTTPRequest
 from protocols.rest.paging import Page, PageQuery
@@ -120,6 +121,14 @@ class Call:
     def path(self, name: str) -> str:
         """A parameter of the path."""
         return self.request.parameters[name]
+
+    async def goes_on(self) -> bool:
+        """Whether the caller's credential may still be used: for answers that take long, asked again and again."""
+        try:
+            await self.door.ra.check_usable(self.principal)
+        except Problem:
+            return False
+        return True
 
     def match(self, version: int) -> None:
         """Raises PreconditionFailed when If-Match names another version of the object than this one."""

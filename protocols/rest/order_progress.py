@@ -199,7 +199,7 @@ async def _events(call: Call, order: Order, last: int) -> AsyncIterator[bytes]:
             yield b"event: end\ndata: " + data + b"\n\n"
             return
         turns += 1
-        if turns * POLL_SECONDS > LONGEST_SECONDS:
+        if turns * POLL_SECONDS > LONGEST_SECONDS or not await call.goes_on():
             return
         if silent >= BEAT_SECONDS:
             silent = 0.0

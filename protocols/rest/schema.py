@@ -20,7 +20,21 @@ T = TypeVar("T")
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client sends: unknown members are mistakes."""
+    """What a client sends: unknown members are mistakes, and so are moments that are none everywhere."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            at = getattr(self, name)
+            if isinstance(at, datetime) and not _in_utc(at):
+                raise ValueError(f"field `{name}` is a moment with an offset, as in 2026-11-23T12:00:00Z")
+
+
+def _in_utc(at: datetime) -> bool:
+    """Whether it is one moment for everybody; year 1 and year 9999 end elsewhere before they end here."""
+    try:
+        return at.tzinfo is not None and at.astimezone(UTC) is not None
+    except OverflowError:
+        return False
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +44,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 MAX_PARAMETERS = 50
 _AT = re.compile(r"^(.*) - at `(.*)`$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+|\.\.\.)\]")
-_NAME = re.compile(r"field `([^`]+)`")
+_NAME = re.compile(r"field `([^`]*)`")
 _BOUND = re.compile(r"(>=|<=|>|<) (-?[0-9.]+)$")
 _VALUE = re.compile(r"Invalid enum value (.+)$")
 
@@ -102,7 +116,7 @@ def _rule(said: str, place: Any, steps: list[str]) -> tuple[str, str, Any]:
         return "required", "this field is required", None
     if "unknown field" in said:
         known = [one.encode_name for one in place.fields] if isinstance(place, inspect.StructType) else []
-        close = difflib.get_close_matches(steps[-1], known, 1)
+        close = difflib.get_close_matches("".join(steps[-1:]), known, 1)
         return "unknown", f"there is no such field; there are {', '.join(known)}", close[0] if close else None
     if (value := _VALUE.match(said)) is not None:
         choices = _choices(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -202,6 +203,14 @@ async def test_kur_rows(gate: Gate) -> None:
     await gate.confirm(first, signer)
     third = await gate.send(gate.message("kur", request_for("device-1", new_key()), signer))
     assert third.told() == ("kup", "certRevoked")
+
+
+async def test_updates_at_the_same_moment_give_one_certificate(gate: Gate) -> None:
+    """A certificate has one successor, however many of its updates are judged before the first is written."""
+    signer = await gate.enrol(await gate.secret())
+    updates = [gate.message("kur", request_for("device-1", new_key()), signer) for _ in range(4)]
+    answers = await asyncio.gather(*(gate.send(one) for one in updates))
+    assert sorted(one.fail is None for one in answers) == [False, False, False, True]
 
 
 async def test_a_rejected_update_can_be_asked_for_again(gate: Gate) -> None:

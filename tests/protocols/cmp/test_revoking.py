@@ -7,7 +7,8 @@ from cryptography import x509
 
 from ca_core.status import RevocationReason
 from policy.store import CERTIFICATE_STATUS
-from tests.conftest import ACTOR
+from tests.conftest import ACTOR, DEVICE_PROFILE
+from tests.policy.making import change_product
 from tests.protocols.cmp.maker import (
     Answer,
     Gate,
@@ -25,6 +26,7 @@ from tests.protocols.cmp.maker import (
     spki_of,
 )
 from tests.protocols.cmp.test_enrolling import make_idevid
+from tests.replacing import replace
 
 REASONS = {
     0: "unspecified",
@@ -88,6 +90,20 @@ async def test_what_somebody_else_holds_is_not_released(gate: Gate) -> None:
     answer = await rr(gate, signer, rev_req(signer.certificate, reason(8)))
     assert answer.told() == ("rp", "notAuthorized")
     assert await gate.state(signer.certificate) == "on_hold"
+
+
+async def test_a_registration_authority_on_hold_releases_nothing_of_others(gate: Gate) -> None:
+    """A certificate on hold is heard about its own hold only, whatever role it has."""
+    profile = replace(DEVICE_PROFILE, extended_key_usage=("clientAuth", "cmcRA"))
+    await change_product(gate.house, "device", profile=profile)
+    secret = await gate.secret(options={"ra": True})
+    authority, device = await gate.enrol(secret, "RA 1"), await gate.enrol(secret, "device-1")
+    for one in (device, authority):
+        stored = await gate.house.core.revocation.by_serial(f"{one.x509.serial_number:040x}")
+        await gate.house.core.revocation.hold(stored, ACTOR.name)
+    answer = await rr(gate, authority, rev_req(device.certificate, reason(8)))
+    assert answer.fail is not None
+    assert await gate.state(device.certificate) == "on_hold"
 
 
 async def test_rows(gate: Gate) -> None:
