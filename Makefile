@@ -7,15 +7,19 @@ VENV   ?= .venv
 # Where `make run` keeps keys, certificates and orders, and what it hands to quickstart and serve.
 STATE  ?= ./state
 FLAGS  ?=
-# How many kills `make crash` survives, how many certificates `make load` asks each door for.
+# How many kills `make crash` survives, how many certificates `make load` asks each door for, how long and with how many
+# clients `make campaign` goes on, how long each run of `make latency` takes.
 ROUNDS ?= 20
 COUNT  ?= 3000
+MINUTES ?= 10
+LANES  ?= 64
+SECONDS ?= 20
 
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STATIC := gateway protocols policy ca_core tests
 
-.PHONY: run test check static clients crash mutations load lock docs clean debian
+.PHONY: run test check static clients crash mutations load campaign latency lock docs clean debian
 .NOTPARALLEL:
 .DEFAULT_GOAL := run
 
@@ -55,6 +59,14 @@ mutations: $(VENV)/.tests
 ## load: measure each door on a fresh state and print the figures of docs/operations/performance.md
 load: $(VENV)/.tests
 	$(BIN)/python -m tests.load.figures --count $(COUNT)
+
+## campaign: LANES clients for MINUTES; fails on any error, hang or repeated serial number
+campaign: $(VENV)/.tests
+	$(BIN)/python -m tests.load.campaign --minutes $(MINUTES) --lanes $(LANES)
+
+## latency: how much longer a whole flow takes at half load than for one client alone
+latency: $(VENV)/.tests
+	$(BIN)/python -m tests.load.latency --seconds $(SECONDS)
 
 ## docs: check that pages and code say the same, and that the README's commands run
 docs: $(VENV)/.tests

@@ -61,18 +61,23 @@ def measurements(gate: Gate) -> Iterator[Measurement]:
         yield Measurement("CMP p10cr, PBM 500, certConf", "enroll", (*words, "--confirm"), "--json-out")
 
 
-def measure(gate: Gate, one: Measurement, count: int, concurrency: int) -> dict[str, Any]:
-    """Run the load tool; its report as it wrote it. Raises CalledProcessError when one is missing."""
+def measure(
+    gate: Gate, one: Measurement, *words: str, check: bool = True, timeout: float | None = None
+) -> dict[str, Any]:
+    """Run the load tool with further words; its report as it wrote it.
+
+    Raises CalledProcessError when a certificate is missing and `check` is set, TimeoutExpired when it does not end.
+    """
     report = gate.folder / "report.json"
     subprocess.run(
         [
-            *(sys.executable, str(HERE / f"{one.tool}_load.py"), *one.words),
-            *("--count", str(count), "--concurrency", str(concurrency)),
+            *(sys.executable, str(HERE / f"{one.tool}_load.py"), *one.words, *words),
             *("--pid", f"server={gate.pid}", one.report, str(report)),
         ],
-        check=True,
+        check=check,
         stdout=subprocess.DEVNULL,
         cwd=gate.folder,
+        timeout=timeout,
     )
     figures: dict[str, Any] = json.loads(report.read_text())
     return figures
@@ -112,8 +117,9 @@ def main() -> None:
     print("| what | certificates/s | server CPU ms | server CPU y | p50 ms | p99 ms |")
     print("|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="certgate-load-") as folder, serving(Path(folder)) as gate:
+        size = ("--count", str(options.count), "--concurrency", str(options.concurrency))
         for one in measurements(gate):
-            print(row(one.title, measure(gate, one, options.count, options.concurrency)), flush=True)
+            print(row(one.title, measure(gate, one, *size)), flush=True)
 
 
 if __name__ == "__main__":
