@@ -29,7 +29,11 @@ def to_order(principal: Principal, label: str, csr: CertificationRequest) -> New
 
 def to_generated(principal: Principal, label: str, csr: CertificationRequest) -> NewOrder:
     """What serverkeygen asks for (RFC 7030 section 4.4.1): a certificate for a key that is still to be made."""
-    known = reference(principal, label, csr, "serverkeygen")
+    # With what it is to be encrypted for: asked for in another way, a key that waits is not the one that is wanted.
+    protection = [
+        read_attribute(csr, oid) for oid in (oids.DECRYPT_KEY_IDENTIFIER, oids.ASYMMETRIC_DECRYPT_KEY_IDENTIFIER)
+    ]
+    known = reference(principal, label, csr, f"serverkeygen {protection}")
     return replace(to_order(principal, label, csr), reference=known)
 
 

@@ -44,7 +44,13 @@ BODIES = {
     "algorithm none": b'{"protected":"eyJhbGciOiJub25lIn0","payload":"","signature":""}',
     "too large": b"A" * 300_000,
 }
-TYPES = ("application/jose+json", "application/pkcs10", "application/ocsp-request", "application/x-nonsense")
+TYPES = (
+    "application/jose+json",
+    "application/pkcs10",
+    "application/pkcs7-mime",
+    "application/ocsp-request",
+    "application/x-nonsense",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +87,7 @@ def resources(gate: Gate) -> list[tuple[str, str]]:
     found = [(url, "") for name, url in directory.items() if name.startswith(("new", "revoke", "key"))]
     est, user = told["est"]["url"].rstrip("/"), f"{told['est']['username']}:{told['est']['password']}"
     found += [(f"{est}/simpleenroll", user), (f"{est}/simpleenroll", ""), (f"{est}/simplereenroll", user)]
+    found += [(f"{est}/{operation}", shown) for operation in ("serverkeygen", "fullcmc") for shown in (user, "")]
     return found
 
 

@@ -21,9 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ca_core import der
+from ca_core.csr import read_csr
+from policy.credential import Principal, Requester
+from protocols.est import translate
 from protocols.http import HTTPResponse
 from tests.protocols.est.gate import NAME, Gate
-from tests.protocols.est.small import basic, certificates_in, get, make_csr, post, text_of
+from tests.protocols.est.small import basic, certificates_in, get, make_credential, make_csr, post, text_of
 from tests.protocols.est.test_keygen import ASYMMETRIC_KEY, DECRYPT_KEY, orders, parts_of
 
 KEY_PACKAGE = "2.16.840.1.101.2.1.2.78.5"
@@ -188,3 +191,16 @@ async def test_a_key_that_only_signs_cannot_be_encrypted_to(gate: Gate) -> None:
     answer = await client.ask(client.named())
     assert answer.status == 400
     assert "RSA or EC key only" in text_of(answer)
+
+
+async def test_a_key_that_was_to_be_encrypted_is_not_fetched_in_the_clear(gate: Gate) -> None:
+    """E21: without the attribute the same request is another one, with a key of its own."""
+    client = await Client.enrolled(gate, ec.generate_private_key(ec.SECP256R1()))
+    key = ec.generate_private_key(ec.SECP256R1())
+    plain, encrypted = make_csr(NAME, key), make_csr(NAME, key, der_attributes=[client.named()])
+    principal = Principal(make_credential("device"), Requester("credential", "device"), "est/default", "192.0.2.1")
+    references = {
+        translate.to_generated(principal, "default", read_csr(csr, verify=False)).reference
+        for csr in (plain, encrypted, plain, encrypted)
+    }
+    assert len(references) == 2
