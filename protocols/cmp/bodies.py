@@ -189,14 +189,19 @@ def cert_rep(
     status: bytes,
     certificate: bytes | None = None,
     *,
+    encrypted: bytes = b"",
     private_key: bytes = b"",
     ca_pubs: tuple[bytes, ...] = (),
     info: tuple[bytes, ...] = (),
     chain: tuple[bytes, ...] = (),
 ) -> Answer:
-    """ip, cp or kup with one CertResponse (RFC 9810 section 5.3.4); `private_key` is an EncryptedKey."""
+    """ip, cp or kup with one CertResponse (RFC 9810 section 5.3.4).
+
+    `encrypted` is the certificate as EncryptedKey, instead of `certificate`; `private_key` is an EncryptedKey as well.
+    """
     key = tlv(0xA0, private_key) if private_key else b""
-    pair = () if certificate is None else (sequence(tlv(0xA0, certificate), key),)
+    either = tlv(0xA1, encrypted) if encrypted else tlv(0xA0, certificate or b"")
+    pair = () if certificate is None else (sequence(either, key),)
     response = sequence(integer(cert_req_id), status, *pair)
     pubs = (tlv(0xA1, sequence(*ca_pubs)),) if ca_pubs else ()
     return Answer(body, sequence(*pubs, sequence(response)), info, chain)

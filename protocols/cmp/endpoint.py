@@ -43,8 +43,8 @@ from protocols.cmp.protection import (
     SignerFacts,
     check_mac,
     check_signature,
+    own_facts,
     read_mac,
-    signer_facts,
 )
 from protocols.cmp.revoking import asks_for_release
 from protocols.cmp.settings import CMPSettings, Profile, read_options
@@ -286,7 +286,7 @@ class MountedCMP:
     async def _protect(self, message: PKIMessage | None, answer: Answer, exchange: Exchange | None) -> bytes:
         """The answer as a message, under the key of the request's MAC, else signed by the service."""
         usable = await self._ra.service_key("cmp", self._mount)
-        signer = signer_facts(usable.key.certificate)
+        signer = own_facts(usable.key.certificate)
         protector = exchange.principal.protector if exchange is not None else None
         header = message.header if message is not None else None
         if isinstance(protector, MACProtector):

@@ -22,6 +22,7 @@ from policy.product import Product
 from protocols.cmp.bodies import Answer, info
 from protocols.cmp.message import BodyType, read_info
 from protocols.cmp.problems import PKIFailureInfo, Refusal
+from protocols.cmp.protection import UNREADABLE
 
 _TYPE = "1.3.6.1.5.5.7.4."
 SIGN_KEY_PAIR_TYPES, ENC_KEY_PAIR_TYPES, PREFERRED_SYMM_ALG = _TYPE + "2", _TYPE + "3", _TYPE + "4"
@@ -113,7 +114,7 @@ def _root_ca_cert(value: bytes | None, known: Knowledge) -> bytes:
     try:
         old = x509.load_der_x509_certificate(value or b"")
         old_key = old.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
+    except UNREADABLE as exc:
         raise Malformed("the value of rootCaCert is not the certificate of the root that the client has") from exc
     roots = [x509.load_der_x509_certificate(der) for der in known.certificates if _self_issued(der)]
     ours = [one for one in roots if one.subject == old.subject]

@@ -16,6 +16,7 @@ from policy.problems import BadAlgorithm, Forbidden, Problem
 from policy.sealing import Secret
 from protocols.cmp.message import BodyType, PKIMessage
 from protocols.cms.algorithms import AES_256_CBC
+from protocols.cms.content import key_identifier as named_identifier
 from protocols.cms.enveloped import envelop
 from protocols.cms.recipients import (
     KeyAgreement,
@@ -54,15 +55,19 @@ def for_certificate(der: bytes, key_id: bytes | None) -> RecipientInfo:
     Raises Forbidden when the key usage of the certificate does not allow it, BadAlgorithm for a key that cannot.
     """
     certificate = x509.load_der_x509_certificate(der)
+    recipient = _recipient(certificate, der, key_id)
+    _check_usage(certificate, "key_encipherment" if isinstance(recipient, KeyTransport) else "key_agreement")
+    return recipient
+
+
+def _recipient(certificate: x509.Certificate, der: bytes, key_id: bytes | None) -> RecipientInfo:
     key = certificate.public_key()
     name = RecipientIdentifier.of_key(key_id) if key_id is not None else RecipientIdentifier.of_certificate(der)
     if isinstance(key, rsa.RSAPublicKey):
-        _check_usage(certificate, "key_encipherment")
         return KeyTransport(key, name)
     if isinstance(key, ec.EllipticCurvePublicKey):
-        _check_usage(certificate, "key_agreement")
         return KeyAgreement(key, name)
-    raise BadAlgorithm("a key is encrypted to an RSA or EC key only, and the protecting certificate has another")
+    raise BadAlgorithm("nothing is encrypted to another key than one of RSA or on a curve")
 
 
 def _check_usage(certificate: x509.Certificate, wanted: str) -> None:
@@ -84,6 +89,17 @@ def package(private_key: Secret, signer: bytes, algorithm: SignatureAlgorithm) -
         attributes={},
         certificates=(signer,),
     )
+
+
+def encrypt_certificate(certificate: bytes) -> bytes:
+    """certOrEncCert for a key that cannot sign: who reads it, has the key (RFC 9810 section 5.2.8.3.2).
+
+    Whether its key usage allows that is not looked at: it is a proof, and no use. Raises BadAlgorithm.
+    """
+    read = x509.load_der_x509_certificate(certificate)
+    message = envelop(certificate, [_recipient(read, certificate, named_identifier(certificate))], AES_256_CBC)
+    (enveloped,) = elements(elements(message)[1], 0xA0)
+    return tlv(0xA0, enveloped[read_tlv(enveloped, 0).start :])
 
 
 def encrypt(signed: bytes, recipient: RecipientInfo) -> bytes:

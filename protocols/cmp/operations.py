@@ -47,6 +47,8 @@ from protocols.cms.recipients import RecipientInfo
 from protocols.crmf import CertReqMsg, Possession, read_messages, verify_signature
 
 _F = PKIFailureInfo
+ENCRYPTED_CERTIFICATE = b"\x81\x01\x00"
+"""POPOPrivKey with subsequentMessage encrCert (RFC 4211 section 4.2)."""
 THREE_GPP_BODIES = frozenset({BodyType.IR, BodyType.KUR, BodyType.CERTCONF, BodyType.POLLREQ, BodyType.ERROR})
 
 
@@ -57,6 +59,8 @@ class Wish:
     request: CertificationRequest
     crmf: CertRequest | None = None
     key_wanted: bool = False
+    indirect: bool = False
+    """Whether possession of the key is proven by reading the certificate (RFC 9810 section 5.2.8.3.2)."""
 
 
 class Operations:
@@ -114,8 +118,10 @@ class Operations:
         wish = self._read_wish(exchange)
         asked, _ = message.header.info_value(IMPLICIT_CONFIRM)
         # A key that got lost with its answer must not leave a valid certificate: the client says that it has it.
-        implicit = asked and self._implicit and not wish.key_wanted
-        transaction = translate.begin(message, exchange.binding, exchange.nonce, implicit=implicit)
+        implicit = asked and self._implicit and not (wish.key_wanted or wish.indirect)
+        transaction = translate.begin(
+            message, exchange.binding, exchange.nonce, implicit=implicit, indirect=wish.indirect
+        )
         new = translate.to_order(
             wish.request,
             transaction,
@@ -167,7 +173,20 @@ class Operations:
             raise Refusal(_F.badRequest, f"certReqId is {one.request.id} instead of 0 (RFC 9483 section 4.1.1)")
         if one.request.template.key_wanted:
             return self._keyless(one, message.header.pvno)
+        if one.possession in (Possession.KEY_ENCIPHERMENT, Possession.KEY_AGREEMENT):
+            return self._indirect(one, message.header.pvno)
         return Wish(to_request(one.request, algorithm=self._possession(one, exchange)), one.request)
+
+    def _indirect(self, message: CertReqMsg, pvno: int) -> Wish:
+        """A request for a key that decrypts: its certificate is sent encrypted (RFC 9810 section 5.2.8.3.2)."""
+        if message.proof != ENCRYPTED_CERTIFICATE:
+            raise BadProofOfPossession("a key that decrypts proves itself by its encrypted certificate (encrCert) here")
+        if pvno < 3:
+            raise BadProofOfPossession("an encrypted certificate needs version 3 of the protocol (RFC 9810 section 7)")
+        request = to_request(message.request)
+        if not request.key_type.startswith(("rsa-", "ec-")):
+            raise BadProofOfPossession(f"nothing can be encrypted to a key of type {request.key_type}")
+        return Wish(request, message.request, indirect=True)
 
     def _keyless(self, message: CertReqMsg, pvno: int) -> Wish:
         """A request whose key is to be made here (RFC 9483 section 4.1.6)."""
@@ -257,6 +276,7 @@ class Operations:
             transaction.cert_req_id,
             status,
             certificate.der,
+            encrypted=keygen.encrypt_certificate(certificate.der) if transaction.indirect else b"",
             private_key=private_key,
             ca_pubs=root,
             info=self._time(transaction),

@@ -199,6 +199,13 @@ def check_mac(
     return protector
 
 
+UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion),
+    UserWarning,  # deprecations of `cryptography`, where warnings are errors
+)
+"""What reading somebody's certificate raises."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignerFacts:
     """What counts of a certificate that signs messages: subject (DER of the Name), key identifier, key, issuer."""
@@ -211,11 +218,12 @@ class SignerFacts:
     purposes: frozenset[str]
 
 
-@lru_cache(maxsize=512)
 def signer_facts(der: bytes) -> SignerFacts:
     """The facts of a certificate. Raises Refusal (badMessageCheck) when it cannot be read."""
     try:
         certificate = x509.load_der_x509_certificate(der)
+        if certificate.serial_number <= 0:
+            raise ValueError("the serial number is not positive (RFC 5280 section 4.1.2.2)")
         extensions = certificate.extensions
         try:
             key_id = extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
@@ -234,10 +242,16 @@ def signer_facts(der: bytes) -> SignerFacts:
             certificate.serial_number,
             purposes,
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as exc:
+    except UNREADABLE as exc:
         raise Refusal(
             PKIFailureInfo.badMessageCheck, "the certificate that protects the message cannot be read"
         ) from exc
+
+
+@lru_cache(maxsize=64)
+def own_facts(der: bytes) -> SignerFacts:
+    """The facts of a certificate of the service itself. Those of clients are not kept (trap CVE-2026-63074)."""
+    return signer_facts(der)
 
 
 def check_signature(message: PKIMessage, *, key_id_needed: bool) -> SignerFacts:

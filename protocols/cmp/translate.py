@@ -56,6 +56,8 @@ class Transaction:
     sent: str
     nonces: tuple[str, ...] = field(default=())
     delivered: bool = False
+    indirect: bool = False
+    """Whether the certificate is sent encrypted, for the client to prove its key by reading it."""
 
     def stored(self) -> dict[str, Any]:
         """As an order keeps it."""
@@ -71,7 +73,9 @@ def read_transaction(stored: dict[str, Any]) -> Transaction:
         raise Refusal(PKIFailureInfo.badRequest, "the transaction cannot go on") from exc
 
 
-def begin(message: PKIMessage, binding: Binding, nonce: bytes, *, implicit: bool) -> Transaction:
+def begin(
+    message: PKIMessage, binding: Binding, nonce: bytes, *, implicit: bool, indirect: bool = False
+) -> Transaction:
     """The transaction that a message begins, with the nonce of the answer."""
     return Transaction(
         binding,
@@ -80,6 +84,7 @@ def begin(message: PKIMessage, binding: Binding, nonce: bytes, *, implicit: bool
         implicit,
         nonce.hex(),
         (_hex(message.header.sender_nonce),),
+        indirect=indirect,
     )
 
 
