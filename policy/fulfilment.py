@@ -145,7 +145,7 @@ class Fulfilment:
             unit.audit(placed)
         if fresh and order.sealed_key is not None:
             unit.schedule(ERASE_KEY_JOB, order.id, order.expires)
-        why_held = needs_approval(Case(product, principal.credential, order.identifiers), order.predecessor)
+        why_held = needs_approval(Case(product, principal.credential, order.identifiers), order)
         if why_held and order.approved is None:
             whole = (*order.trace, *trace, Step("approval", "held", why_held))
             held = advance(order, OrderEvent.HOLD, now, csr=request.der, key_type=request.key_type, trace=whole)
@@ -170,8 +170,8 @@ class Fulfilment:
         product = await self._catalogue.product_version(order.product, order.product_version)
         # Possession of the key was proven when the order was held; the bytes are the same.
         request = read_recorded(order.csr)
-        if order.kind is not OrderKind.ENROLL:
-            request = renamed(request)
+        if order.kind is not OrderKind.ENROLL and order.replaces is None:
+            request = renamed(request)  # as it was judged when its holder renewed it; a successor has names of its own
         trace, prepared = await self.deciding.decide(credential, order, product, request)
         unit = Unit()
         self._guard(unit, credential, order, request, self._clock(), fresh=False)

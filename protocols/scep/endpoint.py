@@ -226,7 +226,7 @@ class MountedSCEP:
 
     async def _request(self, asked: Message) -> tuple[CertificationRequest, ContentCipher]:
         plaintext, cipher = await self._open(asked)
-        return translate.read_request(plaintext), cipher
+        return translate.read_request(plaintext, asked.spki), cipher
 
     async def _authenticate(self, claim: Claim, request: HTTPRequest) -> Principal:
         principal = await self._ra.authenticate(self._mount.key, [claim], request.peer.address)

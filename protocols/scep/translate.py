@@ -17,15 +17,21 @@ from protocols.scep.settings import MountOptions
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def read_request(plaintext: bytes) -> CertificationRequest:
+def read_request(plaintext: bytes, signer_spki: bytes) -> CertificationRequest:
     """The certification request in a message, its proof of possession verified (RFC 8894 section 7.6).
 
-    What is no request at all is said in the words for what could not be decrypted. Raises Malformed, BadCSR and what
-    else `read_csr` raises.
+    What is no request at all is said in the words for what could not be decrypted, and so is a wrong signature, unless
+    the message is signed with the request's own key: who sends somebody else's request with its last blocks changed
+    would learn from the difference how their padding came out. Raises Malformed, BadCSR and what else `read_csr`
+    raises.
     """
     try:
         return read_csr(plaintext)
     except Malformed:
+        raise Malformed(UNREADABLE) from None
+    except BadProofOfPossession:
+        if read_csr(plaintext, verify=False).spki == signer_spki:
+            raise
         raise Malformed(UNREADABLE) from None
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from ca_core.csr import read_csr
 from ca_core.status import RevocationReason
+from policy.acting import operator
 from policy.audit import AuditTag
 from policy.dossier import Dossier
 from policy.fulfilment import RENEW_JOB
@@ -16,6 +18,7 @@ from policy.problems import AlreadyReplaced, Forbidden, Malformed
 from policy.succession import Successor
 from tests.conftest import ACTOR, House, dns
 from tests.policy.making import change_product, est, events, new_key, request
+from tests.protocols.est.small import CHANGE_SUBJECT_NAME, change_subject_name, make_csr
 
 NAME, OTHER = "a.certgate.test", "b.certgate.test"
 
@@ -184,3 +187,18 @@ async def test_nothing_renews_itself_after_a_revocation(house: House, how: str) 
     house.clock.advance(days=61)
     await house.core.lifecycle.succession.renew(old.serial)
     assert len(await events(house, AuditTag.CERTIFICATE_ISSUED)) == 1
+
+
+async def test_what_is_approved_is_what_was_held(house: House) -> None:
+    """A ChangeSubjectName is an attribute of EST's renewals: in a request for a successor it changes nothing later."""
+    await change_product(house, "held", approval=False)
+    principal = await est(house, "held")
+    old = await first(house, principal)
+    await change_product(house, "held", approval=True)
+    other = change_subject_name(OTHER)
+    wanted = read_csr(make_csr(NAME, der_attributes=[(CHANGE_SUBJECT_NAME, other)]))
+    order = await followed(house, principal, old, request=wanted)
+    assert order.status is OrderStatus.HELD
+    issued = await house.core.approval.approve(order.id, operator("user:bob"))
+    stored = (await house.core.ra.certificate_of(issued)).stored
+    assert (stored.subject, stored.names) == ((("CN", NAME),), (dns(NAME),))

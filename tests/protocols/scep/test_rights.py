@@ -13,11 +13,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ca_core.status import RevocationReason
 from policy.acting import operator
 from policy.audit import AuditTag
+from policy.authentication import standing_in
 from policy.credential import AuthenticationMethod
 from policy.credentialing import CreatedCredential
 from policy.order import OrderStatus
-from tests.conftest import ACTOR
-from tests.policy.making import events
+from policy.store import CREDENTIAL
+from policy.succession import Successor
+from tests.conftest import ACTOR, dns
+from tests.policy.making import events, request
 from tests.protocols.scep.client import (
     MESSAGE_TYPE,
     SENDER_NONCE,
@@ -166,6 +169,7 @@ async def test_faults_behind_the_encryption_look_alike(gate: Gate, shown: Create
         client.message(b"no request", [ra]),
         client.message(csr[:-40], [ra]),
         client.message(csr + b"more", [ra]),
+        Client(rsa_key("thief")).message(csr[:-1] + bytes((csr[-1] ^ 1,)), [ra]),
         client.sign(broken[:-1] + bytes((broken[-1] ^ 1,))),
     ]
     answers = [await gate.send(one) for one in messages]
@@ -320,3 +324,21 @@ async def test_without_a_proof_a_person_decides(gate: Gate) -> None:
     assert answer.status == "0"
     (first,) = client.certificates(answer)
     assert (await gate.ask(renewing(first), make_csr(NAME, rsa_key("next")), 17)).status == "0"
+
+
+async def test_a_person_decides_about_a_reissue_without_a_proof_too(gate: Gate) -> None:
+    """Who has other names certified in the certificate's place, over the API, does not show that certificate."""
+    await gate.credential(method=AuthenticationMethod.MANUAL, identifier="visitors")
+    await gate.enrol(Client(), None, path="/scep/default/visitors")
+    (held,) = await gate.orders(OrderStatus.HELD)
+    services = gate.house.core
+    order = await services.approval.approve(held.id, operator("user:boss"))
+    credential = await services.store.one(CREDENTIAL, order.credential)
+    assert credential is not None
+    other = "other.certgate.test"
+    wanted = Successor(identifiers=(dns(NAME), dns(other)), request=request(NAME, other))
+    asking = standing_in(credential, order.mount, "user:alice@key")
+    reissued = await services.lifecycle.succession.follow(
+        asking, (await services.ra.certificate_of(order)).stored, wanted
+    )
+    assert reissued.status is OrderStatus.HELD
