@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ca_core.clock import FixedClock
 from ca_core.keystores.software import SoftwareKeyStore
@@ -30,6 +31,10 @@ from policy.product import ApprovalMode, NameRules, Product, ValidationRules
 from policy.sealing import Sealing
 from policy.validation import Attempt, Evidence
 from policy.validation.caa import CAASet
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("certgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("certgate")
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ACTOR = operator("user:tests")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.x509.oid import NameOID
 from josepy import json_util, jwa, jws
 from josepy.jwk import JWK, JWKEC, JWKRSA
@@ -99,15 +99,27 @@ class Key:
         return found
 
 
-class MLDSAKey(Key):
-    """An account key of ML-DSA-65 (RFC 9964), which josepy does not know."""
+MLDSAPrivateKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+_MLDSA: dict[str, type[MLDSAPrivateKey]] = {
+    "ML-DSA-44": mldsa.MLDSA44PrivateKey,
+    "ML-DSA-65": mldsa.MLDSA65PrivateKey,
+    "ML-DSA-87": mldsa.MLDSA87PrivateKey,
+}
 
-    def __init__(self) -> None:
-        self._private = mldsa.MLDSA65PrivateKey.generate()
+
+class PlainKey(Key):
+    """An account key of a kind that josepy does not know: Ed25519 (RFC 8037), ML-DSA (RFC 9964)."""
+
+    def __init__(self, alg: str = "ML-DSA-65") -> None:
+        self.alg = alg
+        self._private = ed25519.Ed25519PrivateKey.generate() if alg == "EdDSA" else _MLDSA[alg].generate()
 
     @property
     def public(self) -> dict[str, str]:
-        return {"alg": "ML-DSA-65", "kty": "AKP", "pub": b64(self._private.public_key().public_bytes_raw())}
+        raw = b64(self._private.public_key().public_bytes_raw())
+        if self.alg == "EdDSA":
+            return {"crv": "Ed25519", "kty": "OKP", "x": raw}
+        return {"alg": self.alg, "kty": "AKP", "pub": raw}
 
     @property
     def thumbprint(self) -> str:
@@ -116,7 +128,7 @@ class MLDSAKey(Key):
 
     def sign(self, payload: bytes, url: str, nonce: str | None = None, kid: str | None = None, **extra: Any) -> bytes:
         whose = {"jwk": self.public} if kid is None else {"kid": kid}
-        header = {"alg": "ML-DSA-65", "url": url, **({} if nonce is None else {"nonce": nonce}), **whose, **extra}
+        header = {"alg": self.alg, "url": url, **({} if nonce is None else {"nonce": nonce}), **whose, **extra}
         protected, content = b64(json.dumps(header).encode()), b64(payload)
         signature = b64(self._private.sign(f"{protected}.{content}".encode()))
         return json.dumps({"protected": protected, "payload": content, "signature": signature}).encode()

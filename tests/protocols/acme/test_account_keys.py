@@ -11,7 +11,7 @@ from josepy import jwa
 from josepy.jwk import JWKRSA
 
 from policy.store import Unit
-from tests.protocols.acme.client import Answer, Client, Key, MLDSAKey, b64, make_csr
+from tests.protocols.acme.client import Answer, Client, Key, PlainKey, b64, make_csr
 from tests.protocols.acme.world import EAB_KEY, NOON, World
 
 
@@ -78,7 +78,7 @@ async def test_t23_a_blocked_key_is_no_account_key(world: World, member: Client)
 
 async def test_an_account_lives_with_an_ml_dsa_key(world: World) -> None:
     """Bound by EAB, a name proven with its thumbprint, rolled over to another one, the old one dead. Rows: A2."""
-    client = Client(world, MLDSAKey(), "bound")
+    client = Client(world, PlainKey(), "bound")
     assert (await client.register(externalAccountBinding=client.binding("kid-1", EAB_KEY))).status == 201
     order = await client.order("a.challenged.test")
     (url,) = order.json["authorizations"]
@@ -88,7 +88,7 @@ async def test_an_account_lives_with_an_ml_dsa_key(world: World) -> None:
     assert (await client.post(one["url"], {})).json["status"] == "valid"
     done = await client.post(order.json["finalize"], {"csr": b64(make_csr(("a.challenged.test",)))})
     assert done.json["status"] == "valid"
-    new = MLDSAKey()
+    new = PlainKey()
     assert (await roll(client, new)).status == 200
     assert (await client.post(client.kid or "")).problem() == (401, "unauthorized")
     client.key = new
@@ -96,7 +96,7 @@ async def test_an_account_lives_with_an_ml_dsa_key(world: World) -> None:
     assert (await roll(client, Key.ec())).status == 200
 
 
-@pytest.mark.parametrize("make", [Key.ec, Key.rsa, MLDSAKey])
+@pytest.mark.parametrize("make", [Key.ec, Key.rsa, PlainKey])
 async def test_good_keys_are_taken(world: World, make: object) -> None:
     """Of every kind that can sign requests."""
     assert (await Client(world, make()).register()).status == 201  # type: ignore[operator]

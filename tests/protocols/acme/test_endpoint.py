@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ca_core.issuer import Issuer
 from ca_core.keystores.software import SoftwareKeyStore
 from policy.limits import Limit
 from policy.problems import Internal, Malformed, RateLimited, Unavailable
 from protocols.acme import PROTOCOL
+from protocols.acme.jwk import ALGORITHMS
 from protocols.acme.settings import ACMESettings
 from protocols.http import HTTPRequest, PeerIdentity
-from tests.protocols.acme.client import Answer, Client, Key, b64
+from tests.protocols.acme.client import Answer, Client, Key, PlainKey, b64
 from tests.protocols.acme.world import ORIGIN, TERMS, World, make_world
 from tests.replacing import replace
 
@@ -335,10 +339,19 @@ async def test_an_hmac_with_the_public_key_is_refused(member: Client) -> None:
         assert (await member.send(member.kid or "", sent)).problem() == (400, "badSignatureAlgorithm")
 
 
-@pytest.mark.parametrize("key", [Key.rsa(), Key.ec()], ids=["RS256", "ES256"])
-async def test_accounts_of_each_kind_of_key(world: World, key: Key) -> None:
-    """The whole way, registered and used. Rows: A2."""
-    client = Client(world, key)
+MAKERS: dict[str, Callable[[], Key]] = {
+    "ES256": Key.ec,
+    "ES384": lambda: Key.ec(ec.SECP384R1()),
+    "ES512": lambda: Key.ec(ec.SECP521R1()),
+    "RS256": Key.rsa,
+    **{alg: partial(PlainKey, alg) for alg in ("EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")},
+}
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+async def test_accounts_of_each_kind_of_key(world: World, alg: str) -> None:
+    """The whole way, registered and used, with every algorithm that is offered. Rows: A2."""
+    client = Client(world, MAKERS[alg]())
     assert (await client.register()).status == 201
     assert (await client.post(client.kid or "")).json["status"] == "valid"
 
