@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from ca_core.authority import CertificateAuthority
@@ -34,6 +35,7 @@ from policy.bulk import Bulks
 from policy.catalogue import Catalogue
 from policy.codes import Codes
 from policy.documents import Documents
+from policy.forms import CredentialSettings, whole_form
 from policy.fulfilment import Fulfilment
 from policy.generating import Generating
 from policy.idempotency import Idempotency
@@ -65,6 +67,7 @@ from policy.transactions import Transactions
 from policy.validating import Validating, ValidationSettings
 from protocols import available
 from protocols.endpoint import Services
+from protocols.kits import Kits
 
 CHECKPOINT_LABEL = "audit-checkpoint"
 CHECKPOINT_KEY_TYPE = "ed25519"
@@ -133,7 +136,27 @@ def services_for(core: Core, protocol: str) -> Services:
         inventory=core.inventory,
         lifecycle=core.lifecycle,
         admission=core.admission,
+        kits=kits_of(core),
     )
+
+
+def credential_settings(config: Config) -> CredentialSettings:
+    """What configuration and doors say of credentials."""
+    return CredentialSettings(
+        environment=config.doors["rest"].environment,
+        forms={one.name: whole_form(one.credential_form) for one in available() if one.credential_form},
+        max_secret_days=config.credentials.max_secret_days(),
+        warning_days=config.credentials.secret_warning_days,
+        code_lifetime=timedelta(seconds=config.doors["scep"].one_time_seconds),
+        codes_open=config.doors["scep"].one_time_open,
+    )
+
+
+def kits_of(core: Core) -> Kits:
+    """The client kits of every door."""
+    server = core.config.server
+    kits = {one.name: one.kits for one in available()}
+    return Kits(kits, server.base_url, server.mtls_url, server.status_url)
 
 
 def account_uri(base_url: str) -> Callable[[str, str], str]:
@@ -228,7 +251,7 @@ async def put_together(
         ca,
         clock,
         {one.name: one.check_mount for one in available()},
-        config.doors["rest"].environment,
+        credential_settings(config),
     )
     people = People(store, clock)
     return Core(

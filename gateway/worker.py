@@ -17,6 +17,7 @@ import structlog
 
 from policy.audit import AuditEvent, AuditTag
 from policy.bulk import BULK_JOB
+from policy.credentialing import SECRET_AGE_JOB
 from policy.fulfilment import ERASE_KEY_JOB, RENEW_JOB, RETIRE_JOB
 from policy.order import OrderEvent, StoredProblem, advance
 from policy.problems import NotReady, Problem
@@ -63,6 +64,7 @@ class Worker:
             ("successions", TICK_SECONDS, self.do_successions),
             ("unfetched-keys", 60.0, self.do_keys),
             ("confirmations", TICK_SECONDS, self.do_confirmations),
+            ("secret-ages", 60.0, self.do_secret_ages),
             ("seal", 10.0, core.sealer.seal),
             ("recover", 5.0, core.recovery.finish_stuck),
             ("expire", 30.0, self.expire),
@@ -137,6 +139,10 @@ class Worker:
     async def do_keys(self) -> None:
         """Erase keys that were made for clients who did not come for them."""
         await self._do_jobs({ERASE_KEY_JOB: self._core.ra.erase_key}, JOBS_AT_ONCE)
+
+    async def do_secret_ages(self) -> None:
+        """Tell of secrets that end soon."""
+        await self._do_jobs({SECRET_AGE_JOB: self._core.administration.warn_of_age}, JOBS_AT_ONCE)
 
     async def _retire(self, order: str) -> None:
         await self._core.lifecycle.succession.retire(order)

@@ -17,7 +17,8 @@ from ca_core.clock import Clock
 from policy.access import Actor
 from policy.audit import AuditEvent, AuditTag
 from policy.credential import AuthenticationMethod
-from policy.credentialing import CredentialAdministration
+from policy.credential_change import CredentialChanges
+from policy.forms import CredentialSettings
 from policy.mount import LABEL, Mount
 from policy.problems import Malformed, Unavailable, UnknownProduct
 from policy.product import Product, ProductState
@@ -27,7 +28,7 @@ from policy.sealing import Sealing
 from policy.store import MOUNT, PRODUCT, Store, Unit
 
 
-class Administration(CredentialAdministration):
+class Administration(CredentialChanges):
     """Changes what may be had, where and by whom."""
 
     def __init__(
@@ -38,10 +39,10 @@ class Administration(CredentialAdministration):
         ca: CertificateAuthority,
         clock: Clock,
         check_mount: Mapping[str, Callable[[Mount], object]],
-        environment: str = "live",
+        settings: CredentialSettings = CredentialSettings(),  # noqa: B008 - a frozen value
     ) -> None:
         """`check_mount` has, by protocol, what raises ValueError for options that its door does not take."""
-        super().__init__(store, sealing, revocation, clock, environment)
+        super().__init__(store, sealing, revocation, clock, settings)
         self._check_mount = check_mount
         self._ca = ca
 

@@ -72,6 +72,7 @@ class AuditTag(StrEnum):
     CREDENTIAL_CREATED = "admin:credential:created"
     CREDENTIAL_CHANGED = "admin:credential:changed"
     CREDENTIAL_ROTATED = "admin:credential:rotated"
+    CREDENTIAL_SECRET_EXPIRING = "admin:credential:secret-expiring"  # noqa: S105 - the name of an event
     CREDENTIAL_SUSPENDED = "admin:credential:suspended"
     CREDENTIAL_RESUMED = "admin:credential:resumed"
     CREDENTIAL_REVOKED = "admin:credential:revoked"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,7 +11,7 @@ from typing import Any
 from ca_core.clock import Clock
 from ca_core.status import RevocationReason
 from policy.access import Actor, Owned, UnknownObject
-from policy.accesskey import IDENTIFIER, new_access_key
+from policy.accesskey import IDENTIFIER
 from policy.audit import AuditEvent, AuditTag
 from policy.authorizing import cancel_open_orders
 from policy.credential import (
@@ -21,15 +19,16 @@ from policy.credential import (
     Credential,
     CredentialState,
     CredentialType,
-    SecretForm,
     StoredSecret,
 )
+from policy.credential_secret import has_secret, keep, new_secret
+from policy.forms import CredentialSettings, check_options
 from policy.ids import CredentialId, new_id, short_id
-from policy.oauth import check_options
+from policy.oauth import check_client
 from policy.people import check_covers
 from policy.problems import Forbidden, Malformed, OrderConflict, UnknownProduct
 from policy.revocation import CASCADE_JOB, Revocation
-from policy.sealing import Sealing, Secret
+from policy.sealing import Sealing
 from policy.store import (
     ACCOUNTS_OF_CREDENTIAL,
     CREDENTIAL,
@@ -44,9 +43,10 @@ from policy.store import (
     Unit,
 )
 
-SECRET_BYTES = 32
 CASCADE_AGAIN_SECONDS = 60
 """After this long, what was past its first commit at the revocation is recorded, and revoked as well."""
+
+SECRET_AGE_JOB = "secret-age"  # noqa: S105 - the kind of a job
 
 _METHODS: dict[CredentialType, tuple[AuthenticationMethod, ...]] = {
     CredentialType.ACME: (AuthenticationMethod.EAB, AuthenticationMethod.NONE),
@@ -64,12 +64,6 @@ _METHODS: dict[CredentialType, tuple[AuthenticationMethod, ...]] = {
     ),
 }
 """How each type of credential may authenticate, the default first; a door that comes adds its line."""
-
-_SECRETLESS = frozenset({AuthenticationMethod.NONE, AuthenticationMethod.CERTIFICATE, AuthenticationMethod.MANUAL})
-"""Methods for which there is nothing to keep."""
-
-_SEALED = frozenset({AuthenticationMethod.EAB, AuthenticationMethod.SHARED_SECRET})
-"""Methods whose secret the server computes with, so that it is sealed and not hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +97,14 @@ class CredentialAdministration:
     """Makes, changes and revokes credentials; each change is one commit with its audit event."""
 
     def __init__(
-        self, store: Store, sealing: Sealing, revocation: Revocation, clock: Clock, environment: str = "live"
+        self,
+        store: Store,
+        sealing: Sealing,
+        revocation: Revocation,
+        clock: Clock,
+        settings: CredentialSettings = CredentialSettings(),  # noqa: B008 - a frozen value
     ) -> None:
-        """`environment` is what new access keys say of where they belong ("live", "test")."""
-        self._environment = environment
+        self.settings = settings
         self._store = store
         self._sealing = sealing
         self._revocation = revocation
@@ -122,9 +120,11 @@ class CredentialAdministration:
         now = self._clock()
         credential_id = CredentialId(new_id())
         identifier = new.identifier or f"cg-{new.type}-{short_id()}"
-        secret = None
-        if _has_secret(method, new.options):
-            secret = self._new_secret(method, identifier)
+        secret: str | None = None
+        kept: tuple[StoredSecret, ...] = ()
+        if has_secret(method, new.options):
+            secret, stored = self._make(credential_id, new.type, method, identifier)
+            kept = (stored,)
         credential = Credential(
             id=credential_id,
             type=new.type,
@@ -136,7 +136,7 @@ class CredentialAdministration:
             state=CredentialState.ACTIVE,
             created=now,
             mounts=new.mounts,
-            secrets=() if secret is None else (self._stored(credential_id, method, secret, now),),
+            secrets=kept,
             not_before=new.not_before,
             expires=new.expires,
             use_limit=new.use_limit,
@@ -147,6 +147,7 @@ class CredentialAdministration:
         unit = Unit()
         unit.insert(credential)
         detail = {"type": new.type, "user": new.user, "group": new.group, "products": list(new.products)}
+        self._schedule_warning(unit, credential)
         unit.audit(AuditEvent(AuditTag.CREDENTIAL_CREATED, now, actor.name, f"credential:{credential.id}", detail))
         await self._commit(unit, f'the identifier "{credential.identifier}" is taken')
         return CreatedCredential(credential, secret)
@@ -179,9 +180,10 @@ class CredentialAdministration:
                 raise Malformed(f'"{network}" is not a network: {fault}') from fault
         if new.use_limit is not None and new.use_limit < 1:
             raise Malformed("a use limit is at least 1")
+        self._check_options(new.type, new.options)
         if method is AuthenticationMethod.OAUTH:
             try:
-                check_options(new.options)
+                check_client(new.options)
             except ValueError as fault:
                 raise Malformed(str(fault)) from fault
         if new.type is CredentialType.REST and IDENTIFIER.fullmatch(new.identifier or "a") is None:
@@ -195,10 +197,28 @@ class CredentialAdministration:
             raise Malformed("the credential would expire before it begins")
         return method
 
-    def _new_secret(self, method: AuthenticationMethod, identifier: str) -> str:
-        if method is AuthenticationMethod.ACCESS_KEY:
-            return new_access_key(self._environment, identifier)
-        return _new_secret()
+    def _check_options(self, kind: CredentialType, options: Mapping[str, Any]) -> None:
+        """Against the form of the type. Raises Malformed, with a subproblem for each mistake."""
+        mistakes = check_options(self.settings.options(kind), options)
+        if mistakes:
+            each = tuple(Malformed(said, pointer=f"/options/{name}") for name, said in mistakes.items())
+            said = "; ".join(f'the option "{name}": {said}' for name, said in mistakes.items())
+            raise Malformed(said, subproblems=each)
+
+    def _make(
+        self, credential: CredentialId, kind: CredentialType, method: AuthenticationMethod, identifier: str
+    ) -> tuple[str, StoredSecret]:
+        """A new secret, and what is kept of it; it ends where secrets of this type have a greatest age."""
+        now, days = self._clock(), self.settings.max_secret_days.get(kind)
+        secret = new_secret(method, self.settings.environment, identifier)
+        ends = None if days is None else now + timedelta(days=days)
+        return secret, keep(self._sealing, credential, method, secret, now, ends)
+
+    def _schedule_warning(self, unit: Unit, credential: Credential) -> None:
+        """Have it told in time that the newest secret ends."""
+        if credential.secrets and credential.secrets[0].expires is not None:
+            due = credential.secrets[0].expires - timedelta(days=self.settings.warning_days)
+            unit.schedule(SECRET_AGE_JOB, credential.id, due)
 
     async def _check_owner(self, new: NewCredential, actor: Actor) -> None:
         """That user and group are there, in reach and not above the actor: a credential acts as its user."""
@@ -214,15 +234,6 @@ class CredentialAdministration:
         if group.products and foreign:
             raise Malformed(f'the group "{new.group}" may not have {", ".join(sorted(foreign))}', pointer="/products")
         await check_covers(self._store, actor, user)
-
-    def _stored(
-        self, credential: CredentialId, method: AuthenticationMethod, secret: str, now: datetime
-    ) -> StoredSecret:
-        if method in _SEALED:
-            # ACME computes with the decoded key (RFC 8555 section 7.3.4), CMP with the text that people type.
-            key = _decode(secret) if method is AuthenticationMethod.EAB else secret.encode()
-            return StoredSecret(SecretForm.SEALED, self._sealing.seal(Secret(key), credential), now)
-        return StoredSecret(SecretForm.HMAC, self._sealing.hash(Secret(secret.encode())), now)
 
     async def credential(self, name: str) -> Credential:
         """A credential by id, or by identifier of any type. Raises Malformed when there is none."""
@@ -260,17 +271,20 @@ class CredentialAdministration:
         if not credential.secrets:
             raise Malformed("this credential has no secret to rotate")
         now = self._clock()
-        secret = self._new_secret(credential.method, credential.identifier)
         until = now + timedelta(seconds=overlap_seconds)
         old = tuple(
             replace(one, expires=min(one.expires or until, until))
             for one in credential.secrets
             if overlap_seconds > 0 and (one.expires is None or one.expires > now)
         )
-        stored = self._stored(credential.id, credential.method, secret, now)
+        secret, stored = self._make(credential.id, credential.type, credential.method, credential.identifier)
         changed = replace(credential, secrets=(stored, *old), version=credential.version + 1)
         detail = {"overlap_seconds": overlap_seconds}
-        await self._save(changed, AuditTag.CREDENTIAL_ROTATED, f"credential:{credential.id}", detail, actor)
+        unit = Unit()
+        unit.save(changed)
+        self._schedule_warning(unit, changed)
+        unit.audit(AuditEvent(AuditTag.CREDENTIAL_ROTATED, now, actor.name, f"credential:{credential.id}", detail))
+        await self._commit(unit, f"credential:{credential.id} was changed at the same time")
         return CreatedCredential(changed, secret)
 
     async def suspend_credential(self, name: str, actor: Actor) -> Credential:
@@ -350,13 +364,6 @@ class CredentialAdministration:
             raise OrderConflict(taken) from conflict
 
 
-def _has_secret(method: AuthenticationMethod, options: Mapping[str, Any]) -> bool:
-    """Whether a credential like this has a secret that the server makes; others show a certificate or sign."""
-    if method is AuthenticationMethod.OAUTH:
-        return str(options.get("client_authentication", "client_secret")) == "client_secret"
-    return method not in _SECRETLESS
-
-
 def _the_one(known: list[Credential], name: str) -> Credential:
     if len(known) > 1:
         ids = ", ".join(f"{one.type} {one.id}" for one in known)
@@ -364,18 +371,3 @@ def _the_one(known: list[Credential], name: str) -> Credential:
     if not known:
         raise UnknownObject(f'there is no credential "{name}"')
     return known[0]
-
-
-def _new_secret() -> str:
-    """A secret of 256 bits: base64url without padding, which every client takes.
-
-    It never begins with a hyphen: a command line takes that for an option (certbot 2.1, `--eab-hmac-key -x…`).
-    """
-    while True:
-        secret = urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)).rstrip(b"=").decode()
-        if not secret.startswith("-"):
-            return secret
-
-
-def _decode(secret: str) -> bytes:
-    return urlsafe_b64decode(secret + "=" * (-len(secret) % 4))

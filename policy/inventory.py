@@ -34,6 +34,7 @@ from policy.store import (
     CERTIFICATES,
     CERTIFICATES_FOUND,
     CERTIFICATES_OF_CREDENTIAL,
+    CREDENTIAL_COUNTS,
     CREDENTIAL_USES,
     CREDENTIALS,
     GROUPS,
@@ -56,6 +57,7 @@ from policy.store import (
     Bulk,
     CertificateFilter,
     CertificateStatus,
+    CredentialCount,
     OrderFilter,
     Pause,
     Store,
@@ -238,6 +240,10 @@ class Inventory:
             for credential, uses in page:
                 yield credential, uses
             after = page[-1][0].id
+
+    async def credential_counts(self) -> list[CredentialCount]:
+        """How many credentials there are, by type, state, user and group."""
+        return await self._store.many(CREDENTIAL_COUNTS)
 
     async def account(self, account_id: str) -> Account:
         """An ACME account. Raises AccountUnknown."""

@@ -55,7 +55,7 @@ def client_authentication(credential: Credential) -> str:
     return str(credential.options.get("client_authentication", CLIENT_AUTHENTICATION[0]))
 
 
-def check_options(options: Mapping[str, Any]) -> None:
+def check_client(options: Mapping[str, Any]) -> None:
     """Raises ValueError for options of an OAuth client that could never work."""
     how = options.get("client_authentication", CLIENT_AUTHENTICATION[0])
     if how not in CLIENT_AUTHENTICATION:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
@@ -12,6 +12,7 @@ from ca_core.clock import Clock, system_clock
 from policy.administration import Administration
 from policy.admission import Admission
 from policy.codes import Codes
+from policy.forms import CredentialField
 from policy.inventory import Inventory
 from policy.lifecycle import Lifecycle
 from policy.mount import Mount
@@ -22,6 +23,17 @@ from policy.problems import Internal, Problem
 from policy.registration import RegistrationAuthority
 from policy.service_keys import ServiceKeys
 from protocols.http import HTTPRequest, HTTPResponse, Operation, Route
+from protocols.kits import Kits, MakeKit
+
+__all__ = [
+    "CredentialField",
+    "Endpoint",
+    "ProtocolDescription",
+    "Say",
+    "Services",
+    "dispatch",
+    "note",
+]
 
 Say = Callable[[Problem, HTTPRequest], HTTPResponse]
 """Says a problem in a protocol's own words. Never raises; never shows `Problem.context`."""
@@ -62,6 +74,8 @@ class Services:
     """What leads orders and certificates through their lives, step by step."""
     admission: Admission | None = None
     """What the API asks about its callers: permissions, limits, idempotency."""
+    kits: Kits | None = None
+    """Client kits of every door."""
 
 
 class Endpoint(Protocol):
@@ -74,16 +88,6 @@ class Endpoint(Protocol):
     def say(self, problem: Problem, request: HTTPRequest) -> HTTPResponse:
         """This problem in the protocol's own words."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialField:
-    """One field of a credential form: drives REST, CLI and console alike."""
-
-    name: str
-    type: str
-    default: Any
-    help: str
 
 
 def _any_mount(_: Mount) -> None:
@@ -105,6 +109,8 @@ class ProtocolDescription:
     factory: Callable[[Services], Endpoint]
     problems: Mapping[str, Any]
     credential_form: tuple[CredentialField, ...] = ()
+    kits: Mapping[str, MakeKit] = field(default_factory=dict)
+    """By client: what makes its configuration for a credential of this door."""
     check_mount: Callable[[Mount], object] = _any_mount
     """Raises ValueError, with every mistake, for a mount whose options this door does not know or take."""
 

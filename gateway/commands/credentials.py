@@ -188,12 +188,9 @@ async def challenge(
     core: Core, *, name: str, actor: Actor, lifetime_seconds: int | None = None, names: list[str] | None = None
 ) -> dict[str, Any]:
     """A one-time challenge password of a SCEP credential, shown this once. Raises Malformed, RateLimited."""
-    settings = core.config.doors["scep"]
-    lifetime = timedelta(seconds=settings.one_time_seconds if lifetime_seconds is None else lifetime_seconds)
-    if lifetime <= timedelta():
-        raise Malformed("a challenge password is good for a second at least")
+    lifetime = None if lifetime_seconds is None else timedelta(seconds=lifetime_seconds)
     one = await core.administration.find_credential(name, "credential:rotate", actor)
-    secret, expires = await core.codes.make(one, lifetime, settings.one_time_open, actor.name, names or ())
+    secret, expires = await core.administration.make_code(one.id, actor, names or (), lifetime)
     return {
         "credential": one.identifier,
         "challenge": secret.reveal().decode(),

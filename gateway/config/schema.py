@@ -247,6 +247,26 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialsSettings:
+    """What counts for API credentials of every type."""
+
+    max_secret_age: tuple[str, ...] = setting(
+        (), 'Greatest age of new secrets by type of credential, in days, each "type=days", such as "rest=90".'
+    )
+    secret_warning_days: Count = setting(14, "How many days before a secret's end the audit log tells of it.")
+
+    def max_secret_days(self) -> dict[str, int]:
+        """`max_secret_age` by type."""
+        return {name: int(days) for name, _, days in (one.partition("=") for one in self.max_secret_age)}
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """Key and sentence for everything that is wrong across keys."""
+        for one in self.max_secret_age:
+            if re.fullmatch(r"(acme|rest|est|scep|cmp|waep)=[1-9][0-9]{0,3}", one) is None:
+                yield "max_secret_age", f'"{one}" is not a type and a number of days, such as "rest=90"'
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsSettings:
     """How often something may happen: "none" or a number per period, such as "300/3h"."""
 
@@ -308,6 +328,7 @@ SECTIONS: dict[str, type] = {
     "validation": ValidationSettings,
     "keys": KeysSettings,
     "log": LogSettings,
+    "credentials": CredentialsSettings,
     "limits": LimitsSettings,
 }
 """Section name -> its dataclass, in the order of the file."""
@@ -332,6 +353,7 @@ class Config:
     validation: ValidationSettings
     keys: KeysSettings
     log: LogSettings
+    credentials: CredentialsSettings
     limits: LimitsSettings
     doors: dict[str, Any]
     origins: dict[str, str]

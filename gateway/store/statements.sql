@@ -250,6 +250,17 @@ WHERE id > ?7
     ) > 0)
 ORDER BY id LIMIT ?8;
 
+-- name: credential_counts (search)
+-- Credentials are as many as systems, not as certificates: counting them costs what listing them costs.
+SELECT type, now_state, user_name, group_name, sum(1) FROM (
+    SELECT type, user_name, group_name, CASE
+        WHEN state = 'active' AND expires <= (SELECT certgate_now()) THEN 'expired'
+        WHEN state = 'active' AND not_before > (SELECT certgate_now()) THEN 'pending'
+        ELSE state
+    END AS now_state
+    FROM credentials
+) GROUP BY type, now_state, user_name, group_name ORDER BY type, now_state, user_name, group_name;
+
 -- name: credential_uses
 SELECT uses FROM credentials WHERE id = ?1;
 

@@ -24,6 +24,7 @@ from policy.store.values import (
     Block,
     Bulk,
     CertificateStatus,
+    CredentialCount,
     Demand,
     KnownRequest,
     OneTimeCode,
@@ -148,6 +149,8 @@ CREDENTIAL_BY_IDENTIFIER = Query("credential_by_identifier", 2, _credential)
 """type, identifier"""
 CREDENTIALS = Query("credentials_page", 8, _credential)
 """type or "", status or "", user or "", group or "", product or "", text or "", after (id), limit"""
+CREDENTIAL_COUNTS = Query("credential_counts", 0, lambda row: CredentialCount(*row))
+"""how many there are of each type, state, user and group, as the state counts now"""
 CREDENTIAL_USES = Query("credential_uses", 1, lambda row: int(row[0]))
 """id"""
 IDEMPOTENT = Query("idempotency_get", 3, lambda row: KnownRequest(*row))

@@ -284,6 +284,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialCount:
+    """How many credentials there are of a type in a state, by user and group."""
+
+    type: str
+    state: str
+    user: str
+    group: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class KnownRequest:
     """A request that came under an idempotency key: its digest, and its sealed answer once there is one."""
 

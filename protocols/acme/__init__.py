@@ -4,6 +4,7 @@ profiles."""
 from __future__ import annotations
 
 from protocols.acme.endpoint import ACMEEndpoint
+from protocols.acme.kits import KITS
 from protocols.acme.problems import WIRE
 from protocols.acme.settings import CREDENTIAL_FORM, ACMESettings, read_options
 from protocols.endpoint import ProtocolDescription
@@ -15,5 +16,6 @@ PROTOCOL = ProtocolDescription(
     factory=ACMEEndpoint,
     problems=WIRE,
     credential_form=CREDENTIAL_FORM,
+    kits=KITS,
     check_mount=read_options,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from protocols.endpoint import ProtocolDescription
 from protocols.est.endpoint import ESTEndpoint
+from protocols.est.kits import KITS
 from protocols.est.problems import STATUS
 from protocols.est.settings import CREDENTIAL_FORM, ESTSettings, read_options
 
@@ -24,5 +25,6 @@ PROTOCOL = ProtocolDescription(
     factory=ESTEndpoint,
     problems=STATUS,
     credential_form=CREDENTIAL_FORM,
+    kits=KITS,
     check_mount=read_options,
 )

@@ -45,6 +45,7 @@ from __future__ import annotations
 
 from protocols.endpoint import ProtocolDescription
 from protocols.rest.endpoint import RESTEndpoint
+from protocols.rest.kits import KITS
 from protocols.rest.problems import STATUS
 from protocols.rest.settings import CREDENTIAL_FORM, RESTSettings, check_mount
 
@@ -55,5 +56,6 @@ PROTOCOL = ProtocolDescription(
     factory=RESTEndpoint,
     problems=STATUS,
     credential_form=CREDENTIAL_FORM,
+    kits=KITS,
     check_mount=check_mount,
 )

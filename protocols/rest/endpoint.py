@@ -57,7 +57,7 @@ class RESTEndpoint:
         assert isinstance(services.settings, RESTSettings)
         assert services.administration is not None and services.inventory is not None
         assert services.people is not None and services.organisations is not None and services.onboarding is not None
-        assert services.admission is not None
+        assert services.admission is not None and services.kits is not None
         assert services.lifecycle is not None
         self._ra = services.ra
         self._admission = services.admission
@@ -70,6 +70,7 @@ class RESTEndpoint:
             inventory=services.inventory,
             lifecycle=services.lifecycle,
             admission=services.admission,
+            kits=services.kits,
             settings=services.settings,
             base_url=services.base_url,
             mtls_url=services.mtls_url,

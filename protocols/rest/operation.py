@@ -20,6 +20,7 @@ from policy.people import People
 from policy.problems import Problem
 from policy.registration import RegistrationAuthority
 from protocols.http import HTTPRequest
+from protocols.kits import Kits
 from protocols.rest.paging import Page, PageQuery
 from protocols.rest.problems import NotAcceptable, PreconditionFailed
 from protocols.rest.settings import RESTSettings
@@ -100,6 +101,7 @@ class Door:
     inventory: Inventory
     lifecycle: Lifecycle
     admission: Admission
+    kits: Kits
     settings: RESTSettings
     base_url: str
     mtls_url: str

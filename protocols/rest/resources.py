@@ -7,6 +7,8 @@ from protocols.rest import (
     bulks,
     certificate_changes,
     certificates,
+    credential_views,
+    credentials,
     groups,
     me,
     onboarding,
@@ -33,4 +35,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *certificate_changes.OPERATIONS,
     *bulks.OPERATIONS,
     *blocks.OPERATIONS,
+    *credentials.OPERATIONS,
+    *credential_views.OPERATIONS,
 )

@@ -36,7 +36,23 @@ def check_mount(mount: Mount) -> None:
 
 CREDENTIAL_FORM = (
     CredentialField(
-        "method", "choice:access-key", "access-key", "How clients prove it: an access key, sent as a bearer token."
+        "method",
+        "choice:access-key,oauth",
+        "access-key",
+        "How clients prove it: an access key, sent as a bearer token; or as a client of OAuth 2.0, by access tokens.",
+    ),
+    CredentialField(
+        "client_authentication",
+        "choice:client_secret,private_key_jwt,tls_client_auth",
+        "client_secret",
+        "How a client of OAuth 2.0 proves itself when it fetches a token.",
+    ),
+    CredentialField("jwks", "object", None, "For private_key_jwt: the client's public keys, a JWK Set (RFC 7517)."),
+    CredentialField(
+        "certificate",
+        "text",
+        None,
+        'For tls_client_auth: its certificate, as "sha256:…", "subject:CN=…", "dns:…", "uri:…" or "email:…".',
     ),
     CredentialField(
         "identifier", "text", "", "The part of the access key that names it; letters, digits, hyphens and dots."

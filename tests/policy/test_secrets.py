@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from policy.credentialing import SECRET_BYTES
+from policy.credential_secret import SECRET_BYTES
 from tests.conftest import House
 
 

@@ -41,6 +41,7 @@ WHOLE = {
     "checkpoint_last",
     "certificates_unaudited",
     "certificates_by_key",
+    "credential_counts",
 }
 
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.app import kits_of
 from gateway.routing import Door, RouteTable
 from policy.account import Group, User
 from policy.credential import CredentialType
@@ -87,6 +88,7 @@ class API:
                 inventory=core.inventory,
                 lifecycle=core.lifecycle,
                 admission=core.admission,
+                kits=kits_of(core),
             )
         )
         mount = Mount("rest", "default", (), "issuing")
