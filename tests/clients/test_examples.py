@@ -22,7 +22,7 @@ from tests.clients.acme.test_mod_md import LOADED, MODULES, USER
 from tests.clients.gate import Gate, Said, certificates_of, names_of, run, wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-RUN = ("apache", "caddy", "haproxy", "nginx")
+RUN = ("apache", "caddy", "haproxy", "nginx", "rest")
 PARSED = ("cert-manager", "terraform", "traefik")
 NAME = "www.example.com"
 

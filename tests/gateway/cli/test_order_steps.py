@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
+from gateway.commands import order_steps
 from policy.product import DocumentRule
-from tests.conftest import House
+from tests.conftest import ACTOR, House
 from tests.gateway.cli.conftest import Line, Served
 from tests.policy.making import change_product, request
 
@@ -64,6 +66,21 @@ def test_papers_are_handed_in_and_reviewed(served: Served, online: Line, tmp_pat
     assert online("order", "get-document", order["id"], document["id"], "--out", str(out)).status == 2
     assert online("order", "reject-document", order["id"], document["id"]).status == 1
     asked(online, "order", "agree", order["id"], "--signer", "Alice")
+    own = online("order", "accept-document", order["id"], document["id"])
+    assert own.status == 1 and "nobody decides about their own order" in own.err
+
+
+def test_papers_of_somebody_else_are_accepted(served: Served, online: Line, tmp_path: Path) -> None:
+    """Who had no hand in the order decides about its documents."""
+    rule = DocumentRule("letter", "Letter", ("application/pdf",))
+    served.run(change_product(served.house, documents=(rule,)))
+    core, name = served.house.core, credential(served)
+    wanted = base64.b64encode(Path(csr(tmp_path, NAME)).read_bytes()).decode()
+    order = served.run(order_steps.place(core, credential=name, csr=wanted, actor=ACTOR))
+    content = base64.b64encode(b"%PDF").decode()
+    words = {"type": "letter", "name": "letter.pdf", "media_type": "application/pdf", "content": content}
+    told = served.run(order_steps.add_document(core, id=order["id"], actor=ACTOR, **words))
+    (document,) = told["documents"]
     assert asked(online, "order", "accept-document", order["id"], document["id"])["status"] == "valid"
 
 

@@ -126,5 +126,5 @@ async def test_facts(house: House) -> None:
     assert found["held_orders"] == 1
     assert found["interrupted_issuances"] == 0
     assert [one["identifier"] for one in found["expiring_credentials"]] == [made.credential.identifier]
-    assert {one["key"] for one in found["mounts"]} == {"acme/default", "acme/open", "est/default"}
+    assert {one["key"] for one in found["mounts"]} == {"acme/default", "acme/open", "est/default", "scep/default"}
     assert found["ports"]["https"] == ["127.0.0.1", 8443]
