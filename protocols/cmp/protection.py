@@ -289,7 +289,7 @@ def _same_name(header: PKIHeader, signer: SignerFacts) -> bool:
     try:
         asked = asn1.decode_der(_Name, sequence(header.sender_name)).name
         return asked == asn1.decode_der(_Name, sequence(signer.subject)).name
-    except ValueError:
+    except (ValueError, TypeError):
         return False
 
 

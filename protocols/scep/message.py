@@ -114,7 +114,7 @@ def read_message(body: bytes) -> Message:
         certificate = x509.load_der_x509_certificate(signer)
         key = certificate.public_key()
         subject, issuer = certificate.subject.public_bytes(), certificate.issuer.public_bytes()
-    except (ValueError, UnsupportedAlgorithm) as exc:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise Malformed("the signer's certificate cannot be read") from exc
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     kind = _message_type(signed)

@@ -277,3 +277,11 @@ async def test_the_mac_is_over_the_bytes_received(gate: Gate) -> None:
     assert oid("1.2.3")
     orders = [one async for one in gate.house.core.inventory.orders()]
     assert len(orders) == 1
+
+
+async def test_a_sender_that_is_no_name_is_not_the_signer(gate: Gate) -> None:
+    """A BIT STRING where a common name should be cannot be compared, and is no fault of ours."""
+    signer = await gate.enrol(await gate.secret())
+    written = name("device-1")
+    odd = directory_name(written.replace(b"\x0c\x08device-1", b"\x03\x08\x00evice-1"))
+    assert (await ir(gate, signer, sender=odd)).told() == ("error", "badMessageCheck")

@@ -342,3 +342,13 @@ async def test_a_person_decides_about_a_reissue_without_a_proof_too(gate: Gate) 
         asking, (await services.ra.certificate_of(order)).stored, wanted
     )
     assert reissued.status is OrderStatus.HELD
+
+
+async def test_a_signer_whose_name_cannot_be_read(gate: Gate) -> None:
+    """A BIT STRING where a common name should be: no message that could be answered, and no fault of ours."""
+    client = Client()
+    written = self_signed(client.key, "\x00weird")
+    client.certificate = written.replace(b"\x0c\x06\x00weird", b"\x03\x06\x00weird")
+    assert client.certificate != written
+    message = client.message(make_csr(key=client.key), [await gate.ra()])
+    assert (await gate.post(message)).status == 400
