@@ -41,15 +41,12 @@ class Headers(Mapping[str, str]):
         self._fields = fields
 
     def __getitem__(self, name: str) -> str:
-        values = self._fields.getall(name)
-        return values[0] if len(values) == 1 else ", ".join(values)
+        return _joined(self._fields.getall(name))
 
     def get(self, name: str, default: Any = None) -> Any:
         """The field, or `default`."""
         values = self._fields.getall(name, None)
-        if values is None:
-            return default
-        return values[0] if len(values) == 1 else ", ".join(values)
+        return default if values is None else _joined(values)
 
     def __contains__(self, name: object) -> bool:
         return name in self._fields
@@ -59,6 +56,13 @@ class Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len({name.lower() for name in self._fields})
+
+
+def _joined(values: list[str]) -> str:
+    """The text of a field. Octets that are no UTF-8, which the parser keeps as surrogates, become question marks: no
+    store, log or answer can write them."""
+    text = values[0] if len(values) == 1 else ", ".join(values)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class Front:

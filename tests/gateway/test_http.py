@@ -37,6 +37,15 @@ async def test_door_sees_the_request_as_it_was_sent(start: Start, echo: EchoDoor
     assert "x-one" in echo.requests[0].headers
 
 
+async def test_octets_that_are_no_text_are_question_marks(start: Start, echo: EchoDoor) -> None:
+    """What a door is told it can store, log and repeat; UTF-8 stays what it is."""
+    gate = await start()
+    reply = await gate.ask(post(b"/echo/m1/seen", b"", b"X-One: a\xff\xfeb", b"X-Two: caf\xc3\xa9"))
+    assert reply.status == 200
+    fields = echo.requests[0].headers
+    assert (fields["x-one"], fields.get("x-one"), fields["x-two"]) == ("a??b", "a??b", "café")
+
+
 async def test_url_is_the_one_of_the_listener(start: Start, trusting: object) -> None:
     """The same path on another listener has that listener's origin."""
     gate = await start()
