@@ -151,7 +151,7 @@ class Authorizing:
             wildcard=identifier.wildcard,
             status=AuthorizationStatus.VALID if proven else AuthorizationStatus.PENDING,
             created=now,
-            expires=expires if domain is None else min(expires, domain.valid_till),
+            expires=expires if domain is None or domain.valid_till is None else min(expires, domain.valid_till),
             challenges=tuple(
                 Challenge(
                     method,

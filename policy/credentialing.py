@@ -116,6 +116,7 @@ class CredentialAdministration:
         Raises Malformed for what does not exist or fit, OrderConflict for a taken identifier (also one that was
         revoked: it never comes back).
         """
+        actor.check("credential:create")
         method = await self._check(new, actor)
         now = self._clock()
         credential_id = CredentialId(new_id())

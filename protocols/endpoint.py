@@ -19,6 +19,7 @@ from policy.mount import Mount
 from policy.onboarding import Onboarding
 from policy.organisations import Organisations
 from policy.people import People
+from policy.prevalidation import Prevalidation
 from policy.problems import Internal, Problem
 from policy.registration import RegistrationAuthority
 from policy.service_keys import ServiceKeys
@@ -66,6 +67,8 @@ class Services:
     """Users, groups and roles."""
     organisations: Organisations | None = None
     """Organisations."""
+    domains: Prevalidation | None = None
+    """Domains of groups."""
     onboarding: Onboarding | None = None
     """Users with group and credential in one call."""
     inventory: Inventory | None = None

@@ -1,10 +1,11 @@
-"""certgate domain: add, list, remove."""
+"""certgate domain: add, show, challenge, verify, list, remove."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from gateway.cli import OK, Actions, json_option, noun, verb
+from gateway.cli import OK, REFUSED, Actions, json_option, noun, verb
 from gateway.cli.output import print_json, print_table, shown, when
 from gateway.cli.talk import ask
 
@@ -15,7 +16,8 @@ def add(commands: Actions) -> None:
     one = verb(actions, "add", add_, "have a group's orders for a domain need no challenge, or change until when")
     one.add_argument("name", help="the domain, without a wildcard")
     one.add_argument("--group", required=True, metavar="G", help="whose credentials it is for")
-    one.add_argument("--until", required=True, metavar="TIME", help="how long it counts as proven")
+    one.add_argument("--until", default="", metavar="TIME", help="by your word so long; else it is to be proven")
+    one.add_argument("--method", default="", choices=("dns-txt", "http-file"), help="how it is to be proven")
     one.add_argument(
         "--scope",
         default="exact",
@@ -24,6 +26,17 @@ def add(commands: Actions) -> None:
     )
     one.add_argument("--evidence", default="", metavar="TEXT", help="how it was proven, for the audit log")
     json_option(one)
+    for name, run, help in (
+        ("show", show, "one domain, with its challenge and the looks at it"),
+        ("challenge", challenge, "begin a challenge; the one before proves nothing any more"),
+        ("verify", verify, "look whether the challenge is answered"),
+    ):
+        one = verb(actions, name, run, help)
+        one.add_argument("name")
+        one.add_argument("--group", required=True, metavar="G", help="whose domain it is")
+        if name == "challenge":
+            one.add_argument("--method", default="", choices=("dns-txt", "http-file"), help="else as before")
+        json_option(one)
     one = verb(actions, "list", list_, "pre-validated domains, also those whose time is over")
     one.add_argument("--group", default="", metavar="G", help="of this group")
     json_option(one)
@@ -43,12 +56,49 @@ def add_(options: argparse.Namespace) -> int:
         until=options.until,
         scope=options.scope,
         evidence=options.evidence,
+        method=options.method,
     )
     if options.json:
         print_json(made)
+    elif made["challenge"]:
+        _say(made)
     else:
         print(f"group {made['group']} need not prove {made['name']} ({made['scope']}) until {when(made['valid_till'])}")
     return OK
+
+
+def show(options: argparse.Namespace) -> int:
+    """certgate domain show"""
+    return _one(options, ask(options, "domain.show", name=options.name, group=options.group))
+
+
+def challenge(options: argparse.Namespace) -> int:
+    """certgate domain challenge"""
+    found = ask(options, "domain.challenge", name=options.name, group=options.group, method=options.method)
+    return _one(options, found)
+
+
+def verify(options: argparse.Namespace) -> int:
+    """certgate domain verify: 0 when the domain is proven"""
+    found = ask(options, "domain.verify", name=options.name, group=options.group)
+    _one(options, found)
+    return OK if found["attempts"][-1]["outcome"] == "validated" else REFUSED
+
+
+def _one(options: argparse.Namespace, found: dict[str, Any]) -> int:
+    if options.json:
+        print_json(found)
+    else:
+        _say(found)
+    return OK
+
+
+def _say(found: dict[str, Any]) -> None:
+    print(f"{shown(found['name'])} of group {shown(found['group'])} ({found['scope']}): {found['status']}")
+    for key, value in (found["challenge"] or {}).items():
+        print(f"  {key.ljust(8)}{value}")
+    for one in found["attempts"]:
+        print(f"  {when(one['at'])}  {one['method']}  {one['outcome']}: {shown(one['detail'])}")
 
 
 def list_(options: argparse.Namespace) -> int:

@@ -97,6 +97,7 @@ async def revoke(
 
     Raises UnknownCertificate, AlreadyRevoked, BadRevocationReason, Malformed.
     """
+    actor.check("certificate:revoke")
     one = await core.inventory.certificate(serial)
     unknown = set(block or ()) - set(BlockKind)
     if unknown:
@@ -113,6 +114,7 @@ async def revoke(
 
 async def hold(core: Core, *, serial: str, actor: Actor) -> dict[str, Any]:
     """Suspend. Raises UnknownCertificate, AlreadyRevoked, OrderConflict."""
+    actor.check("certificate:hold")
     one = await core.inventory.certificate(serial)
     await core.supervision.hold(one.stored.serial, actor)
     return await _now(core, one)
@@ -120,6 +122,7 @@ async def hold(core: Core, *, serial: str, actor: Actor) -> dict[str, Any]:
 
 async def release(core: Core, *, serial: str, actor: Actor) -> dict[str, Any]:
     """Reinstate a suspended certificate. Raises UnknownCertificate, AlreadyRevoked, OrderConflict."""
+    actor.check("certificate:hold")
     one = await core.inventory.certificate(serial)
     await core.supervision.release(one.stored.serial, actor)
     return await _now(core, one)

@@ -88,6 +88,7 @@ async def place(
     automatic: bool = False,
 ) -> dict[str, Any]:
     """Order in the name of a credential. Raises what placing raises, Forbidden."""
+    actor.check("order:place")
     found = await core.administration.credential(credential)
     actor.check("order:place", found.owned)
     mount = found.mounts[0] if found.mounts else f"{found.type}/default"

@@ -107,6 +107,7 @@ async def ca_create_issuing(
 
 async def ca_add_chain(core: Core, *, name: str, chain: str, actor: Actor) -> dict[str, Any]:
     """Offer another chain for a CA: PEM from its certificate up, without the root. Raises Malformed, OrderConflict."""
+    actor.check("authority:change")
     try:
         found = x509.load_pem_x509_certificates(chain.encode())
     except ValueError as fault:

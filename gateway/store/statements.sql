@@ -380,6 +380,11 @@ SELECT body FROM domains ORDER BY group_name, name;
 INSERT INTO domains (group_name, name, body) VALUES (?1, ?2, ?3)
 ON CONFLICT (group_name, name) DO UPDATE SET body = excluded.body;
 
+-- name: domain_save
+-- Rows of before versions were counted are of version 1.
+UPDATE domains SET body = ?4
+WHERE group_name = ?1 AND name = ?2 AND coalesce(body ->> '$.version', 1) = ?3 - 1;
+
 -- name: domain_remove
 DELETE FROM domains WHERE group_name = ?1 AND name = ?2;
 

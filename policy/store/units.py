@@ -276,8 +276,13 @@ class Unit:
         body = _encode(code).decode()
         self.write("one_time_code_insert", code.hash, code.credential, epoch_seconds(code.expires), body)
 
+    def save_domain(self, domain: Domain) -> None:
+        """Write the next version of a domain; the version before it must be the stored one, else Conflict."""
+        self.configuration = True
+        self.must("domain_save", domain.group, domain.name, domain.version, _encode(domain).decode())
+
     def put_domain(self, domain: Domain) -> None:
-        """Write a pre-validated domain of a group, or what is new of it."""
+        """Write a domain of a group, in place of one that is there."""
         self.configuration = True
         self.write("domain_put", domain.group, domain.name, _encode(domain).decode())
 

@@ -57,7 +57,7 @@ class RESTEndpoint:
         assert isinstance(services.settings, RESTSettings)
         assert services.administration is not None and services.inventory is not None
         assert services.people is not None and services.organisations is not None and services.onboarding is not None
-        assert services.admission is not None and services.kits is not None
+        assert services.admission is not None and services.kits is not None and services.domains is not None
         assert services.lifecycle is not None
         self._ra = services.ra
         self._admission = services.admission
@@ -67,6 +67,7 @@ class RESTEndpoint:
             people=services.people,
             organisations=services.organisations,
             onboarding=services.onboarding,
+            domains=services.domains,
             inventory=services.inventory,
             lifecycle=services.lifecycle,
             admission=services.admission,

@@ -17,6 +17,7 @@ from policy.lifecycle import Lifecycle
 from policy.onboarding import Onboarding
 from policy.organisations import Organisations
 from policy.people import People
+from policy.prevalidation import Prevalidation
 from policy.problems import Problem
 from policy.registration import RegistrationAuthority
 from protocols.http import HTTPRequest
@@ -98,6 +99,7 @@ class Door:
     people: People
     organisations: Organisations
     onboarding: Onboarding
+    domains: Prevalidation
     inventory: Inventory
     lifecycle: Lifecycle
     admission: Admission

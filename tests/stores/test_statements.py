@@ -84,6 +84,7 @@ def everything() -> Unit:
     unit.release("c1 create-order", "k")
     unit.once("jti", "v", NOW, NOW)
     unit.put_domain(values.DOMAIN)
+    unit.save_domain(values.DOMAIN)
     unit.not_blocked('["domain:example.org"]', NOW)
     unit.put_document("d1", "o1", b"paper")
     unit.tag("00", ("web",))

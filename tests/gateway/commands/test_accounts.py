@@ -108,7 +108,7 @@ async def test_domains(house: House) -> None:
     await domains.remove(house.core, name="example.org", group="ops", actor=ACTOR)
     assert await domains.list_(house.core, actor=ACTOR) == []
     wrongs: tuple[dict[str, Any], ...] = (
-        {"until": ""},
+        {"until": "", "method": "guess"},
         {"until": "2027-01-31", "scope": "all"},
         {"until": "yesterday"},
     )

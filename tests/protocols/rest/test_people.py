@@ -8,6 +8,7 @@ import pytest
 
 from policy.account import Group, Organisation, User
 from policy.audit import AuditTag
+from policy.domain import DomainMethod, DomainScope
 from policy.roles import Role
 from tests.conftest import ACTOR, House
 from tests.policy.making import events
@@ -123,6 +124,7 @@ async def two(api: API, house: House) -> tuple[API, API]:
         await house.core.organisations.apply(Organisation(f"{group}-ltd", f"{group} Ltd", group=group), ACTOR)
         await people.apply_user(User(name, (group,), ("operator", "approver")), ACTOR)
         await people.apply_user(User(f"{group}-user", (group,), ("requester",), f"u@{group}.test"), ACTOR)
+        await house.core.domains.create(f"{group}.example.org", group, DomainScope.EXACT, DomainMethod.DNS_TXT, ACTOR)
         keys.append(await access_key(house, name, group))
     await people.apply_user(User("both", ("red", "blue")), ACTOR)
     return api.with_key(keys[0]), api.with_key(keys[1])
@@ -132,6 +134,7 @@ FOREIGN = {
     "users": "blue-user",
     "groups": "blue",
     "organizations": "blue-ltd",
+    "domains": "blue/blue.example.org",
 }
 
 
@@ -153,6 +156,12 @@ REQUESTS: list[tuple[str, str, Any]] = [
     ("POST", "/users/{}/deactivate", None),
     ("POST", "/users/{}/activate", None),
     ("GET", "/groups/{}", None),
+    ("GET", "/domains/{}", None),
+    ("PATCH", "/domains/{}", {"exclusions": []}),
+    ("GET", "/domains/{}/attempts", None),
+    ("POST", "/domains/{}/challenge", {}),
+    ("POST", "/domains/{}/verify", None),
+    ("POST", "/domains/{}/deactivate", None),
     ("GET", "/organizations/{}", None),
     ("PATCH", "/organizations/{}", {"locality": "x"}),
     ("POST", "/organizations/{}/validate", {"until": "2027-01-01T00:00:00Z"}),
@@ -167,10 +176,13 @@ async def test_a_foreign_object_answers_as_one_that_is_missing(
     """Same status, same code, same sentence but for the name that was asked for."""
     red, _ = two
     foreign = FOREIGN[path.split("/")[1]]
-    answers = [await red(method, path.format(name), body) for name in (foreign, "nobody-at-all")]
+    names = (foreign, "blue/nothing.example.org" if "/" in foreign else "nobody-at-all")
+    answers = [await red(method, path.format(name), body) for name in names]
     assert [one.status for one in answers] == [404, 404]
-    said = [{**one.json, "detail": one.json["detail"].replace(name, "NAME")}
-            for one, name in zip(answers, (foreign, "nobody-at-all"), strict=True)]  # fmt: skip
+    said = [
+        {**one.json, "detail": one.json["detail"].replace(name.rpartition("/")[2], "NAME")}
+        for one, name in zip(answers, names, strict=True)
+    ]
     assert said[0] == said[1]
 
 

@@ -85,6 +85,7 @@ class API:
                 people=core.people,
                 organisations=core.organisations,
                 onboarding=core.onboarding,
+                domains=core.domains,
                 inventory=core.inventory,
                 lifecycle=core.lifecycle,
                 admission=core.admission,
