@@ -27,6 +27,8 @@ _log = structlog.get_logger("certgate.server")
 _PLAIN = Door("server", say_plainly, ())
 _NOTHING = Found(None)
 _DEFAULT_BODY_BYTES = Route.__dataclass_fields__["max_body_bytes"].default
+MAX_READING_BYTES = 64 * 1024 * 1024
+"""Of bodies that are being read, all together: nobody has said yet who they are, and some resources take large ones."""
 
 
 class Headers(Mapping[str, str]):
@@ -90,6 +92,7 @@ class Front:
         self._request_id = request_id
         self.writer = AnswerWriter(secure=secure)
         self.inflight = 0
+        self.reading_bytes = 0
 
     async def __call__(self, incoming: Incoming) -> Answer:
         """Serve one request (called by aiohttp, or by the hot lane)."""
@@ -349,8 +352,12 @@ class _Exchange:
             while not payload.at_eof():
                 part = await payload.readany()
                 size += len(part)
+                self.front.reading_bytes += len(part)
                 if size > limit:
                     raise self._too_large(limit)
+                if size > self.front._settings.max_body_bytes and self.front.reading_bytes > MAX_READING_BYTES:
+                    self.close = True
+                    raise _Refusal(503, Unavailable("too many large requests at once", retry_after=30))
                 parts.append(part)
         except BodyTooSlow as exc:
             self.close = self.abrupt = True
@@ -363,6 +370,8 @@ class _Exchange:
             # The client has gone (aiohttp says RuntimeError when it already had); nginx made 499 the number
             # for it.
             raise _Refusal(499, Malformed("the client went away in the middle of the body")) from exc
+        finally:
+            self.front.reading_bytes -= size
         return b"".join(parts)
 
     def _too_large(self, limit: int) -> _Refusal:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.gateway.conftest import ORIGIN, EchoDoor, Start
@@ -135,6 +137,27 @@ async def test_body_limit_of_a_route(start: Start) -> None:
     gate = await start()
     assert (await gate.ask(post(b"/echo/large", b"x" * 200_000))).status == 200
     assert (await gate.ask(post(b"/echo/large", b"x" * 200_001))).status == 413
+
+
+async def test_large_bodies_share_what_there_is(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F20: strangers who send large bodies slowly fill no memory; small ones are read all the while."""
+    monkeypatch.setattr("gateway.http.MAX_READING_BYTES", 250_000)
+    gate = await start()
+    front = gate.server._listeners["http"].front
+    assert front is not None
+    first, second = await gate.connect(), await gate.connect()
+    await first.send(post(b"/echo/large", bytes(200_000))[:-1])
+    while front.reading_bytes < 199_999:
+        await asyncio.sleep(0)
+    await second.send(post(b"/echo/large", bytes(200_000))[:-1])
+    reply = await second.reply()
+    assert (reply.status, reply.json["kind"]) == (503, "unavailable")
+    assert (await gate.ask(post(b"/echo/m1/seen", bytes(1000)))).status == 200
+    await first.send(b"\0")
+    assert (await first.reply()).status == 200
+    await first.close()
+    await second.close()
+    assert (await gate.ask(post(b"/echo/large", bytes(200_000)))).status == 200
 
 
 async def test_announced_gigabyte_is_refused_before_it_is_sent(start: Start) -> None:
