@@ -37,6 +37,8 @@ class Supervision:
         Raises UnknownCertificate, Forbidden, AlreadyRevoked, BadRevocationReason.
         """
         stored = await self.revocable(serial, reason, actor)
+        if BlockKind.DOMAIN in block:
+            actor.check("block:change")  # it stops the names of others, too
         await self._revocation.revoke(stored, reason, actor.name, block=block, invalidity_date=invalidity_date)
 
     async def revocable(self, serial: str, reason: RevocationReason | None, actor: Actor) -> StoredCertificate:

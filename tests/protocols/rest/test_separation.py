@@ -126,3 +126,13 @@ async def test_a_reissue_revokes_only_for_who_may_revoke(house: House, api: API)
     strange = await client("POST", f"/certificates/{old}/reissue", wanted | {"revoke_previous": "cACompromise"})
     assert (strange.code, strange.pointers) == ("bad-revocation-reason", ["/revoke_previous"])
     assert (await client("POST", f"/certificates/{old}/reissue", wanted)).status == 201
+
+
+async def test_a_revocation_blocks_its_own_names_and_no_domain(house: House, api: API) -> None:
+    """A domain has names of others below it: whoever may not block it otherwise may not do so by revoking."""
+    client = await requester(house, api)
+    old = (await client("POST", "/orders", {"csr": make_csr(NAME)})).json["certificate"]["serial"]
+    wanted = {"reason": "superseded", "block_reissue": ["domain"]}
+    assert (await client("POST", f"/certificates/{old}/revoke", wanted)).code == "forbidden"
+    assert (await client("GET", f"/certificates/{old}/status")).json["status"] == "valid"
+    assert (await api("POST", f"/certificates/{old}/revoke", wanted)).json["status"] == "revoked"
