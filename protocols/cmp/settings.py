@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Annotated, Any
 
 import msgspec
 
 from policy.mount import Mount
+from protocols import options
 from protocols.cms.recipients import PasswordWrap
 from protocols.endpoint import CredentialField
 
@@ -105,31 +106,14 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
 
 def read_options(mount: Mount) -> MountOptions:
     """The checked options of a mount. Raises ValueError with every mistake."""
-    known = [one.name for one in fields(MountOptions)]
-    values: dict[str, Any] = {}
-    mistakes: list[str] = []
-    for name, value in mount.options.items():
-        try:
-            if name not in known:
-                raise ValueError(f'"{name}" is not an option of a CMP mount; known are {", ".join(known)}')
-            values[name] = _read(name, value)
-        except ValueError as exc:
-            mistakes.append(str(exc))
-    if mistakes:
-        raise ValueError(f'mount "{mount.key}": ' + "; ".join(mistakes))
-    return MountOptions(**values)
+    return options.read(mount, MountOptions, "CMP", _read)
 
 
 def _read(name: str, value: Any) -> Any:
     if name in _CHOICES:
-        choices = [one.value for one in _CHOICES[name]]
-        if value not in choices:
-            raise ValueError(f'{name} = "{value}" is not one of {", ".join(choices)}')
-        return _CHOICES[name](value)
+        return options.choice(name, value, _CHOICES[name])
     if name in _FLAGS:
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} = {value} is neither true nor false")
-        return value
+        return options.flag(name, value)
     paths = tuple(value) if isinstance(value, list | tuple) else (value,)
     for path in paths:
         if not isinstance(path, str) or _PATH.fullmatch(path) is None or path.startswith("/.well-known/"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ import msgspec
 from ca_core import oids
 from policy.mount import Mount
 from policy.problems import Malformed
+from protocols import options
 from protocols.endpoint import CredentialField
 from protocols.est import csrattrs
 from protocols.est.demands import read_demands
@@ -153,40 +154,23 @@ _WRAPS = (0, 64, 76)
 
 def read_options(mount: Mount) -> MountOptions:
     """The checked options of a mount. Raises ValueError with every mistake in its label and options."""
-    known = [one.name for one in fields(MountOptions)]
-    values: dict[str, Any] = {}
-    mistakes: list[str] = []
-    if mount.label in RESERVED_LABELS:
-        mistakes.append("its label is the name of an EST operation (RFC 7030 section 3.2.2)")
-    for name, value in mount.options.items():
-        try:
-            if name not in known:
-                raise ValueError(f'"{name}" is not an option of an EST mount; known are {", ".join(known)}')
-            values[name] = _read(name, value)
-        except ValueError as exc:
-            mistakes.append(str(exc))
-    if not mistakes:
-        options = MountOptions(**values)
-        mistakes = _contradictions(options)
-        if not mistakes:
-            return options
-    raise ValueError(f'mount "{mount.key}": ' + "; ".join(mistakes))
+    reserved = ["its label is the name of an EST operation (RFC 7030 section 3.2.2)"]
+    mistakes = reserved if mount.label in RESERVED_LABELS else []
+    read = options.read(mount, MountOptions, "EST", _read, mistakes=mistakes)
+    if mistakes := _contradictions(read):
+        raise options.wrong(mount, mistakes)
+    return read
 
 
 def _read(name: str, value: Any) -> Any:
     if name in _CHOICES:
-        choices = [one.value for one in _CHOICES[name]]
-        if value not in choices:
-            raise ValueError(f'{name} = "{value}" is not one of {", ".join(choices)}')
-        return _CHOICES[name](value)
+        return options.choice(name, value, _CHOICES[name])
     if name == "base64_wrap":
         if isinstance(value, bool) or value not in _WRAPS:
             raise ValueError(f"base64_wrap = {value} is not one of 0, 64, 76")
         return value
     if name in ("content_transfer_encoding", "fullcmc"):
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} = {value} is neither true nor false")
-        return value
+        return options.flag(name, value)
     return _read_csrattrs(value)
 
 
@@ -199,13 +183,13 @@ def _read_csrattrs(value: Any) -> bytes:
     return der
 
 
-def _contradictions(options: MountOptions) -> list[str]:
+def _contradictions(read: MountOptions) -> list[str]:
     mistakes = []
     # RFC 7030 section 3.5: a server that demands the linking says so in its CSR attributes.
-    if options.csrattrs and options.pop is Linking.REQUIRE:
-        secret = options.challenge_password is ChallengePassword.SECRET
+    if read.csrattrs and read.pop is Linking.REQUIRE:
+        secret = read.challenge_password is ChallengePassword.SECRET
         wanted = oids.EST_IDENTITY_LINKING if secret else oids.CHALLENGE_PASSWORD
-        if wanted not in csrattrs.read_csrattrs(options.csrattrs):
+        if wanted not in csrattrs.read_csrattrs(read.csrattrs):
             name = "estIdentityLinking" if secret else "challengePassword"
             mistakes.append(f'pop = "require" needs {name} ({wanted}) in csrattrs')
     return mistakes

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
 
 from policy.mount import Mount
+from protocols import options
 from protocols.endpoint import CredentialField
 
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
@@ -65,19 +66,7 @@ class MountOptions:
 
 def read_options(mount: Mount) -> MountOptions:
     """The checked options of a mount. Raises ValueError with every mistake."""
-    known = [one.name for one in fields(MountOptions)]
-    values: dict[str, Any] = {}
-    mistakes: list[str] = []
-    for name, value in mount.options.items():
-        try:
-            if name not in known:
-                raise ValueError(f'"{name}" is not an option of a SCEP mount; known are {", ".join(known)}')
-            values[name] = _read(name, value)
-        except ValueError as exc:
-            mistakes.append(str(exc))
-    if mistakes:
-        raise ValueError(f'mount "{mount.key}": ' + "; ".join(mistakes))
-    return MountOptions(**values)
+    return options.read(mount, MountOptions, "SCEP", _read)
 
 
 def _read(name: str, value: Any) -> Any:
@@ -87,9 +76,7 @@ def _read(name: str, value: Any) -> Any:
             raise ValueError(f"legacy is a list of {', '.join(choices)}")
         return frozenset(Legacy(one) for one in value)
     if name in ("ra_only", "include_root"):
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} = {value} is neither true nor false")
-        return value
+        return options.flag(name, value)
     if name == "renew_after":
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
             raise ValueError(f"renew_after = {value} is no part of a life: a number from 0 to less than 1")
