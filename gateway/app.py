@@ -20,6 +20,7 @@ from gateway.config import Config
 from gateway.config.schema import LimitsSettings
 from gateway.masterkey import master_key
 from gateway.perspectives.remote import Connections
+from gateway.seeds import read_product
 from gateway.store import SQLiteStore, open_store
 from gateway.validators.assembly import validation_parts
 from policy import tokens
@@ -50,6 +51,7 @@ from policy.parts import Parts
 from policy.people import People
 from policy.placing import Placing
 from policy.prevalidation import Prevalidation
+from policy.proposing import Proposing
 from policy.publication import Publication, PublicationSettings
 from policy.quotas import Quotas
 from policy.recovery import Recovery
@@ -100,6 +102,7 @@ class Core:
     inventory: Inventory
     registering: Registering
     lifecycle: Lifecycle
+    proposing: Proposing
     renewal: Renewal
     domains: Prevalidation
     sealer: Sealer
@@ -136,6 +139,7 @@ def services_for(core: Core, protocol: str) -> Services:
         domains=core.domains,
         inventory=core.inventory,
         lifecycle=core.lifecycle,
+        proposing=core.proposing,
         admission=core.admission,
         kits=kits_of(core),
     )
@@ -282,6 +286,7 @@ async def put_together(
         supervision=supervision,
         publication=publication,
         administration=administration,
+        proposing=Proposing(store, catalogue, administration, inventory, ca, clock, read_product),
         people=people,
         onboarding=Onboarding(store, people, administration),
         organisations=Organisations(store, clock),

@@ -71,6 +71,11 @@ def product_of(table: Mapping[str, Any], where: str) -> Product:
     return _convert(values, Product, where)
 
 
+def read_product(text: str, where: str) -> Product:
+    """A product from TOML. Raises Malformed naming the key."""
+    return product_of(read_toml(text, where), where)
+
+
 def mount_of(table: Mapping[str, Any], where: str) -> Mount:
     """A mount from its table. Raises Malformed naming the key."""
     return _convert(dict(table), Mount, where)

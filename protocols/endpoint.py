@@ -21,6 +21,7 @@ from policy.organisations import Organisations
 from policy.people import People
 from policy.prevalidation import Prevalidation
 from policy.problems import Internal, Problem
+from policy.proposing import Proposing
 from policy.registration import RegistrationAuthority
 from policy.service_keys import ServiceKeys
 from protocols.http import HTTPRequest, HTTPResponse, Operation, Route
@@ -73,6 +74,8 @@ class Services:
     """Users with group and credential in one call."""
     inventory: Inventory | None = None
     """Search and lists."""
+    proposing: Proposing | None = None
+    """What products would be, before they are."""
     lifecycle: Lifecycle | None = None
     """What leads orders and certificates through their lives, step by step."""
     admission: Admission | None = None

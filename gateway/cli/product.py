@@ -1,4 +1,4 @@
-"""certgate product: list, show, apply, state."""
+"""certgate product: list, show, apply, state; what is tried before is in `product_trials`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.cli import OK, USAGE, Actions, CommandFailed, json_option, noun, verb
 from gateway.cli.output import print_json, print_table
+from gateway.cli.product_trials import add_trials, say_findings
 from gateway.cli.talk import ask
 from gateway.cli.toml import toml_text
 
@@ -26,7 +27,9 @@ def add(commands: Actions) -> None:
     one.add_argument("--version", type=int, metavar="N", help="an older version")
     json_option(one)
     one = verb(actions, "apply", apply, "make what a TOML file says the newest version of its product")
+    one.add_argument("--accept", action="append", metavar="RULE", help="a rule of product lint whose error is accepted")
     apply_options(one)
+    add_trials(actions)
     one = verb(actions, "state", state, "activate, suspend or retire a product")
     one.add_argument("name")
     # Not "state": that is the state folder of every command.
@@ -86,11 +89,13 @@ def show(options: argparse.Namespace) -> int:
 
 def apply(options: argparse.Namespace) -> int:
     """certgate product apply"""
-    found = ask(options, "product.apply", **read_file(options.file), dry_run=options.dry_run)
+    words = {**read_file(options.file), "dry_run": options.dry_run, "accept": options.accept}
+    found = ask(options, "product.apply", **words)
     if options.json:
         print_json(found)
         return OK
     say_changes(f"product {found['name']}", found, dry_run=options.dry_run)
+    say_findings(found["findings"])
     if found["changes"] and not options.dry_run:
         print(f"It is version {found['version']}; orders that were placed keep theirs.")
     return OK

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.app import services_for
-from gateway.seeds import mount_of, product_of, read_toml
+from gateway.commands.order_steps import request_of
+from gateway.seeds import mount_of, read_product, read_toml
 from policy.access import NOBODY, Actor
 from policy.credential import CredentialType
 from policy.mount import Mount
+from policy.orderform import order_form
 from policy.problems import Malformed
 from policy.product import Product, ProductState
+from policy.productlint import lint
+from policy.proposing import Change, changes_between, without_versions
 from protocols import available
 
 if TYPE_CHECKING:
@@ -54,19 +58,73 @@ async def product_show(core: Core, *, name: str, actor: Actor, version: int | No
 
 
 async def product_apply(
-    core: Core, *, text: str, actor: Actor, source: str = "the product", dry_run: bool = False
+    core: Core,
+    *,
+    text: str,
+    actor: Actor,
+    source: str = "the product",
+    dry_run: bool = False,
+    accept: list[str] | None = None,
 ) -> dict[str, Any]:
     """Make what a TOML text says the newest version of its product. Raises Malformed, OrderConflict."""
     actor.check("product:change", NOBODY)
-    product = product_of(read_toml(text, source), source)
-    await _check_product(core, product, source)
-    current = next((one for one in await core.inventory.products() if one.name == product.name), None)
-    changes = _changes(_without_versions(current), _without_versions(product))
-    made = None
-    if changes and not dry_run:
-        made = await core.administration.apply_product(product, actor)
-    version = made.version if made else current.version if current else None
-    return {"name": product.name, "new": current is None, "changes": changes, "version": version}
+    await _check_product(core, read_product(text, source), source)
+    made = await core.proposing.apply(text, source, actor, dry_run=dry_run, accept=tuple(accept or ()))
+    return {
+        "name": made.product.name,
+        "new": made.new,
+        "changes": [_change(one) for one in made.changes],
+        "version": made.version,
+        "findings": [msgspec.to_builtins(one) for one in made.findings],
+    }
+
+
+def _change(one: Change) -> dict[str, Any]:
+    return {"key": one.key, "old": one.old, "new": one.new}
+
+
+async def product_versions(core: Core, *, name: str, actor: Actor) -> list[dict[str, Any]]:
+    """Every version of a product, newest first. Raises UnknownProduct."""
+    actor.check("product:read", NOBODY)
+    found = await core.inventory.product_versions(name)
+    return [{"version": one.version, "state": one.state.value, "title": one.title} for one in found]
+
+
+async def product_schema(core: Core, *, name: str, actor: Actor) -> dict[str, Any]:
+    """What an order of a product may say. Raises UnknownProduct."""
+    actor.check("product:read", NOBODY)
+    return order_form(await core.inventory.product(name))
+
+
+async def product_lint(core: Core, *, name: str, actor: Actor, text: str | None = None) -> list[dict[str, Any]]:
+    """What product lint finds in a product, as it is or as a text has it. Raises UnknownProduct, Malformed."""
+    actor.check("product:read", NOBODY)
+    return [msgspec.to_builtins(one) for one in lint(await core.proposing.proposed(name, text))]
+
+
+async def product_try(
+    core: Core, *, name: str, credential: str, csr: str, actor: Actor, text: str | None = None
+) -> dict[str, Any]:
+    """What a request would get, without ordering. Raises UnknownProduct, Malformed."""
+    request = request_of(csr)
+    assert request is not None
+    tried = await core.proposing.dry_run(await core.proposing.proposed(name, text), credential, request, actor)
+    problem = tried.problem
+    return {
+        "issued": problem is None,
+        "decision": [dict(zip(("rule", "outcome", "detail"), one, strict=True)) for one in tried.steps],
+        "problem": None if problem is None else {"kind": problem.kind, "detail": problem.detail},
+    }
+
+
+async def product_replay(core: Core, *, name: str, days: int, actor: Actor, text: str | None = None) -> dict[str, Any]:
+    """Which orders of the last days a product would refuse. Raises UnknownProduct, Malformed."""
+    found = await core.proposing.replay(await core.proposing.proposed(name, text), days, actor)
+    broken = [
+        {"order": one.order.id, "names": [str(name) for name in one.order.identifiers], "detail": one.problem.detail}
+        for one in found.broken
+    ]
+    return {"looked": found.looked, "broken": broken}
 
 
 async def _check_product(core: Core, product: Product, source: str) -> None:
@@ -131,7 +189,7 @@ async def mount_activate(core: Core, *, key: str, active: bool, actor: Actor) ->
 
 async def _apply_mount(core: Core, mount: Mount, actor: Actor, *, dry_run: bool = False) -> dict[str, Any]:
     current = next((one for one in await core.inventory.mounts() if one.key == mount.key), None)
-    changes = _changes(_without_versions(current), _without_versions(mount))
+    changes = [_change(one) for one in changes_between(without_versions(current), without_versions(mount))]
     if changes and not dry_run:
         await core.administration.apply_mount(mount, actor)
     return {"key": mount.key, "new": current is None, "changes": changes, "active": mount.active}
@@ -168,29 +226,6 @@ def _plain(value: Product | Mount) -> dict[str, Any]:
     return plain
 
 
-def _without_versions(value: Product | Mount | None) -> dict[str, Any]:
-    """What a person decides about: versions count themselves."""
-    if value is None:
-        return {}
-    plain = _plain(value)
-    del plain["version"]
-    if isinstance(plain.get("profile"), dict):
-        del plain["profile"]["version"]
-    return plain
-
-
-def _changes(old: dict[str, Any], new: dict[str, Any], above: str = "") -> list[dict[str, Any]]:
-    """Key, old and new value of everything that differs; None stands for what is not there."""
-    found: list[dict[str, Any]] = []
-    for key in dict.fromkeys([*old, *new]):
-        before, after = old.get(key), new.get(key)
-        if isinstance(after, dict) and (isinstance(before, dict) or before is None):
-            found += _changes(before or {}, after, f"{above}{key}.")
-        elif before != after:
-            found.append({"key": f"{above}{key}", "old": before, "new": after})
-    return found
-
-
 def _list(names: set[str]) -> str:
     return ", ".join(f'"{name}"' for name in sorted(names)) or "none"
 
@@ -200,6 +235,11 @@ COMMANDS: dict[str, Command] = {
     "product.show": product_show,
     "product.apply": product_apply,
     "product.state": product_state,
+    "product.versions": product_versions,
+    "product.schema": product_schema,
+    "product.lint": product_lint,
+    "product.try": product_try,
+    "product.replay": product_replay,
     "mount.list": mount_list,
     "mount.show": mount_show,
     "mount.apply": mount_apply,

@@ -58,7 +58,7 @@ class RESTEndpoint:
         assert services.administration is not None and services.inventory is not None
         assert services.people is not None and services.organisations is not None and services.onboarding is not None
         assert services.admission is not None and services.kits is not None and services.domains is not None
-        assert services.lifecycle is not None
+        assert services.lifecycle is not None and services.proposing is not None
         self._ra = services.ra
         self._admission = services.admission
         self._door = Door(
@@ -70,6 +70,7 @@ class RESTEndpoint:
             domains=services.domains,
             inventory=services.inventory,
             lifecycle=services.lifecycle,
+            proposing=services.proposing,
             admission=services.admission,
             kits=services.kits,
             settings=services.settings,

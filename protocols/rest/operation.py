@@ -19,6 +19,7 @@ from policy.organisations import Organisations
 from policy.people import People
 from policy.prevalidation import Prevalidation
 from policy.problems import Problem
+from policy.proposing import Proposing
 from policy.registration import RegistrationAuthority
 from protocols.http import HTTPRequest
 from protocols.kits import Kits
@@ -102,6 +103,7 @@ class Door:
     domains: Prevalidation
     inventory: Inventory
     lifecycle: Lifecycle
+    proposing: Proposing
     admission: Admission
     kits: Kits
     settings: RESTSettings

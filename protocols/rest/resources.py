@@ -12,11 +12,13 @@ from protocols.rest import (
     domains,
     groups,
     me,
+    mounts,
     onboarding,
     order_papers,
     order_progress,
     orders,
     organizations,
+    products,
     roles,
     users,
 )
@@ -39,4 +41,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *blocks.OPERATIONS,
     *credentials.OPERATIONS,
     *credential_views.OPERATIONS,
+    *products.OPERATIONS,
+    *mounts.OPERATIONS,
 )

@@ -88,6 +88,7 @@ class API:
                 domains=core.domains,
                 inventory=core.inventory,
                 lifecycle=core.lifecycle,
+                proposing=core.proposing,
                 admission=core.admission,
                 kits=kits_of(core),
             )
