@@ -13,7 +13,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from ca_core.clock import Clock
-from ca_core.csr import CertificationRequest, read_csr
+from ca_core.crmf import read_recorded
+from ca_core.csr import CertificationRequest
 from policy.approval import Approval
 from policy.audit import AuditEvent, AuditTag
 from policy.authentication import standing_in
@@ -329,7 +330,7 @@ class Ordering:
         if order.status is not OrderStatus.READY or order.csr is None:
             return order
         try:
-            return await self._finish(order, read_csr(order.csr, verify=False))
+            return await self._finish(order, read_recorded(order.csr))
         except _LATER:
             return await self.current(order.id)
         except Problem as problem:
@@ -389,7 +390,7 @@ def as_new(order: Order) -> NewOrder:
         kind=order.kind,
         product=order.product,
         identifiers=order.identifiers,
-        request=read_csr(order.csr, verify=False) if order.csr is not None else None,
+        request=read_recorded(order.csr) if order.csr is not None else None,
         not_before=order.not_before,
         not_after=order.not_after,
         reference=order.reference,

@@ -15,7 +15,8 @@ import msgspec
 
 from ca_core.authority import CertificateAuthority
 from ca_core.clock import Clock
-from ca_core.csr import CertificationRequest, read_csr
+from ca_core.crmf import read_recorded
+from ca_core.csr import CertificationRequest
 from ca_core.issuance import IssuanceRequest
 from policy.access import NOBODY, Actor
 from policy.administration import Administration
@@ -163,7 +164,7 @@ class Proposing:
             for order in page:
                 looked += 1
                 try:
-                    request = read_csr(order.csr, verify=False) if order.csr is not None else None
+                    request = read_recorded(order.csr) if order.csr is not None else None
                     self._judge(await self._case(product, order.credential, order.identifiers, request), [])
                 except Problem as problem:
                     broken.append(Broken(order, problem))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ca_core.clock import Clock
-from ca_core.csr import CertificationRequest, read_csr
+from ca_core.crmf import read_recorded
+from ca_core.csr import CertificationRequest
 from ca_core.names import Identifier
 from ca_core.status import CertificateState, RevocationReason
 from policy.audit import AuditEvent, AuditTag
@@ -123,7 +124,7 @@ class Succession:
         product = await self._catalogue.product(stored.product)
         if before is None or before.csr is None or product is None or not product.renew_same_key:
             return None
-        return read_csr(before.csr, verify=False)
+        return read_recorded(before.csr)
 
     async def _check_valid(self, stored: StoredCertificate) -> None:
         status = await self._store.one(CERTIFICATE_STATUS, stored.serial)

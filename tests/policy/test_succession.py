@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from ca_core import der, oids
+from ca_core.crmf import read_recorded
 from ca_core.csr import read_csr
+from ca_core.names import write_general_names, write_subject
 from ca_core.status import RevocationReason
 from policy.acting import operator
 from policy.audit import AuditTag
@@ -47,6 +50,21 @@ async def test_the_kept_request_renews(house: House) -> None:
     new = (await house.core.ra.certificate_of(order)).stored
     assert (order.kind, new.names, new.spki_sha256) == (OrderKind.RENEW, old.names, old.spki_sha256)
     assert new.replaces == old.serial
+
+
+async def test_a_kept_request_of_cmp_renews(house: House) -> None:
+    """RFC 4211: what a client asked for by CMP is kept as a CertRequest, and is read as one."""
+    principal = await est(house)
+    spki = request(NAME).spki
+    names = der.sequence(der.extension(oids.SUBJECT_ALT_NAME, write_general_names((dns(NAME),))))
+    subject = der.tlv(0xA5, write_subject((("CN", NAME),)))
+    key, extensions = (b"".join(der.elements(one)) for one in (spki, names))
+    template = der.sequence(subject, der.tlv(0xA6, key), der.tlv(0xA9, extensions))
+    asked = read_recorded(der.sequence(der.integer(0), template))
+    order = await house.core.ra.enroll(principal, NewOrder(request=asked))
+    old = (await house.core.ra.certificate_of(order)).stored
+    following = await followed(house, principal, old)
+    assert (await house.core.ra.certificate_of(following)).stored.spki_sha256 == old.spki_sha256
 
 
 async def test_a_certificate_has_one_successor(house: House) -> None:
