@@ -59,6 +59,14 @@ def measurements(gate: Gate) -> Iterator[Measurement]:
         words = ("cmp", cmp["url"], "--ref", cmp["reference"], "--secret", cmp["secret"], "--domain", "certgate.test")
         yield Measurement("CMP p10cr, PBM 500, implicitConfirm", "enroll", words, "--json-out")
         yield Measurement("CMP p10cr, PBM 500, certConf", "enroll", (*words, "--confirm"), "--json-out")
+    if scep := told.get("scep"):
+        words = ("scep", scep["url"], "--challenge", scep["challenge"], "--domain", "certgate.test")
+        yield Measurement("SCEP PKCSReq, RSA 2048", "enroll", words, "--json-out")
+    if rest := told.get("rest"):
+        words = ("json", rest["url"] + "/orders", "--body", '{"csr":"$CSR_PEM"}', "--cert-field", "certificate.pem")
+        words += ("--header", f"Authorization: Bearer {rest['access_key']}")
+        words += ("--domain", "certgate.test", "--ca-bundle", gate.root)
+        yield Measurement("REST order with its request", "enroll", words, "--json-out")
 
 
 def measure(
