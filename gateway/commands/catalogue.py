@@ -106,6 +106,7 @@ async def product_try(
     core: Core, *, name: str, credential: str, csr: str, actor: Actor, text: str | None = None
 ) -> dict[str, Any]:
     """What a request would get, without ordering. Raises UnknownProduct, Malformed."""
+    actor.check("product:read", NOBODY)
     request = request_of(csr)
     assert request is not None
     tried = await core.proposing.dry_run(await core.proposing.proposed(name, text), credential, request, actor)
@@ -119,6 +120,7 @@ async def product_try(
 
 async def product_replay(core: Core, *, name: str, days: int, actor: Actor, text: str | None = None) -> dict[str, Any]:
     """Which orders of the last days a product would refuse. Raises UnknownProduct, Malformed."""
+    actor.check("product:read", NOBODY)
     found = await core.proposing.replay(await core.proposing.proposed(name, text), days, actor)
     broken = [
         {"order": one.order.id, "names": [str(name) for name in one.order.identifiers], "detail": one.problem.detail}
